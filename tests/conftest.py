@@ -1,0 +1,48 @@
+"""Fixtures that every test may use: the shared real data, one Spark session a worker, an empty warehouse."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Through the environment, so that it holds for the session of `warehouse.spark` and for jobs started as processes.
+SUBMIT = [
+    "--master local[2]",
+    "--driver-memory 1g",
+    "--conf spark.ui.enabled=false",
+    "--conf spark.sql.shuffle.partitions=2",
+    "--conf spark.default.parallelism=2",
+    "--conf spark.driver.host=127.0.0.1",
+    "--conf spark.driver.bindAddress=127.0.0.1",
+]
+os.environ.setdefault("PYSPARK_SUBMIT_ARGS", " ".join([*SUBMIT, "pyspark-shell"]))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real public data that lies beside the repository (or where CARAVAN_TEST_DATA says)."""
+    folder = Path(os.environ.get("CARAVAN_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "train").is_dir():
+        pytest.skip(f"no real data at {folder}: set CARAVAN_TEST_DATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """One small Spark session for all the tests of a worker."""
+    session = SparkSession.builder.appName("tests").config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def warehouse_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that commands and `warehouse.open()` take for the warehouse."""
+    root = tmp_path / "lake"
+    monkeypatch.setenv("CARAVAN_WAREHOUSE", str(root))
+    monkeypatch.delenv("CARAVAN_CATALOGUE", raising=False)
+    return root
