@@ -1,0 +1,86 @@
+"""Spark: the session, and how a job reads a reference and writes files to commit. The only module here that imports pyspark."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from warehouse import contracts
+from warehouse.refs import Resolved
+
+if TYPE_CHECKING:
+    from py4j.java_gateway import JavaObject
+
+_CONFIGURATION = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    # Iceberg says s3://, Hadoop's client is registered for s3a:// alone.
+    "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+    "spark.log.level": "ERROR",
+}
+
+
+def session(name: str, configuration: Mapping[str, str] | None = None) -> SparkSession:
+    """The Spark session of a job. The master is spark-submit's (`--master`), else all cores of this machine.
+
+    Raises CaravanError where no Java can be found or fetched.
+    """
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not submitted:
+        from warehouse.java import ensure_java
+
+        ensure_java()
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    own = {} if submitted else {"spark.ui.enabled": "false"}
+    builder = SparkSession.builder.appName(name)
+    for key, value in {**_CONFIGURATION, **own, **(configuration or {})}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def read(spark: SparkSession, resolved: Resolved) -> DataFrame:
+    """The rows of a reference, columns in the contract's order; empty where it has no files."""
+    reader = spark.read.schema(contracts.load(resolved.table).spark_ddl())
+    if not resolved.files:
+        return spark.createDataFrame([], contracts.load(resolved.table).spark_ddl())
+    return reader.parquet(*(_hadoop(path) for path in resolved.files))
+
+
+def write(df: DataFrame, directory: str, partition: str | None = None) -> list[str]:
+    """Write Parquet under `directory` and return the files. With `partition`, each file holds one value of that column."""
+    writer = df.write
+    if partition is not None:
+        # Spark drops the column that it splits by from the files, so it splits by a copy.
+        writer = df.withColumn("_partition", F.col(partition)).write.partitionBy("_partition")
+    writer.mode("append").parquet(_hadoop(directory))
+    return _files(df.sparkSession, directory)
+
+
+def _hadoop(path: str) -> str:
+    """A local path says that it is local: on a cluster a bare path means the cluster's file system."""
+    return f"file://{path}" if path.startswith("/") else path
+
+
+def _files(spark: SparkSession, directory: str) -> list[str]:
+    jvm = spark.sparkContext._jvm
+    assert jvm is not None
+    folder: JavaObject = jvm.org.apache.hadoop.fs.Path(_hadoop(directory))
+    configuration = spark.sparkContext._jsc.hadoopConfiguration()
+    listing = folder.getFileSystem(configuration).listFiles(folder, True)
+    found = []
+    while listing.hasNext():
+        path = listing.next().getPath().toString()
+        if path.endswith(".parquet"):
+            found.append("/" + path.removeprefix("file:").lstrip("/") if path.startswith("file:") else path)
+    if directory.startswith("/"):
+        # Hadoop's check sums beside local files would be litter in the table's folder.
+        for litter in Path(directory).rglob("*.crc"):
+            litter.unlink()
+    return sorted(found)
