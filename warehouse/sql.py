@@ -14,6 +14,12 @@ from warehouse.catalogue import Warehouse
 def connection(w: Warehouse) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB that can read the warehouse's files, wherever they lie. Timestamps are shown in UTC."""
     opened = duckdb.connect()
+    prepare(opened, w)
+    return opened
+
+
+def prepare(opened: duckdb.DuckDBPyConnection, w: Warehouse) -> None:
+    """Let any DuckDB connection read the warehouse's files."""
     opened.execute("set timezone = 'UTC'")
     if not w.settings.local:
         # The same file system, and so the same credentials, that Iceberg uses.
@@ -22,7 +28,6 @@ def connection(w: Warehouse) -> duckdb.DuckDBPyConnection:
         wrapped = ArrowFSWrapper(w.io.fs_by_scheme(uri.scheme, uri.netloc))
         wrapped.protocol = uri.scheme
         opened.register_filesystem(wrapped)
-    return opened
 
 
 def literal(text: str) -> str:

@@ -16,7 +16,6 @@ from warehouse.licences import PermittedUse, combine, permitted, table
         (["MIT", "CC-BY-NC-4.0", "Apache-2.0 AND MIT"], "CC-BY-NC-4.0 AND Apache-2.0 AND MIT"),
         (["MIT OR CC-BY-NC-4.0"], "CC-BY-NC-4.0 OR MIT"),
         (["MIT OR CC-BY-NC-4.0", "CC-BY-SA-4.0"], "CC-BY-SA-4.0 AND (CC-BY-NC-4.0 OR MIT)"),
-        (["MIT OR CC-BY-NC-4.0", "MIT"], "MIT"),
         (["MIT AND (Apache-2.0 OR GPL-3.0-only AND CC-BY-4.0)"], None),
     ],
 )

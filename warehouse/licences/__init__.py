@@ -53,7 +53,6 @@ def combine(expressions: Iterable[str]) -> str:
     clauses = {clause for expression in expressions for clause in _parse(expression)}
     if not clauses:
         raise CaravanError("no licence to combine: state one, or LicenseRef-Unstated where a data set states none.")
-    clauses = {clause for clause in clauses if not any(other < clause for other in clauses)}
     ordered = sorted(clauses, key=lambda clause: (-_easiest(clause).strictness, sorted(clause)))
     return " AND ".join(_write(clause, alone=len(ordered) == 1) for clause in ordered)
 
