@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyiceberg.manifest import DataFile, ManifestFile
-from pyiceberg.table import Table
+from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _MergeAppendFiles, _OverwriteFiles
-from sqlalchemy.exc import DBAPIError
 
 from warehouse import check, contracts
 from warehouse.catalogue import CONFLICTS, Warehouse, attempts, settle
@@ -96,38 +96,16 @@ def commit(
         current = _start_branch(w, current, branch, job)
     database = connection(w)
     added = check.new_files(current, contract, database, [_plain(path) for path in files])
-    checked: int | None = -1
-    for attempt in attempts(f"The commit to {table} found no gap"):
-        if attempt:
+    for _ in attempts(f"The commit to {table} found no gap"):
+        with w.turn(table):
             current = w.catalogue.load_table(table)
-        head = current.snapshot_by_name(branch)
-        head_id = head.snapshot_id if head else None
-        removed, kept = _split(data_files(current, head_id), contract, replace)
-        if checked != head_id:
+            head = current.snapshot_by_name(branch)
+            removed, kept = _split(data_files(current, head.snapshot_id if head else None), contract, replace)
             _not_there_already(table, added, [*removed, *kept])
             check.unique(current, contract, database, added, kept)
-            checked = head_id
-        transaction = current.transaction()
-        producer = _Commit(
-            Operation.OVERWRITE if removed else Operation.APPEND,
-            transaction,
-            current.io,
-            branch=branch,
-            snapshot_properties=job.properties(),
-        )
-        for file in removed:
-            producer.delete_data_file(file)
-        for file in added:
-            producer.append_data_file(file)
-        try:
-            producer.commit()
-            transaction.commit_transaction()
-            return producer.snapshot_id
-        except CONFLICTS as error:
-            settle(error)
-            # A database may report trouble for a transaction that it did complete.
-            if isinstance(error, DBAPIError) and w.catalogue.load_table(table).snapshot_by_id(producer.snapshot_id):
-                return producer.snapshot_id
+            snapshot_id = _try(w, current, removed, added, properties=job.properties(), branch=branch)
+        if snapshot_id is not None:
+            return snapshot_id
     raise AssertionError("attempts ends with an error")
 
 
@@ -153,15 +131,56 @@ def commit_arrow(
     return commit(w, table, files, job, replace, branch=branch)
 
 
+class _Transaction(Transaction):
+    """A transaction of one step: what it looks up is the table as it was, so Iceberg need not copy the whole history."""
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        return self._table.metadata
+
+
 class _Commit(_OverwriteFiles, _MergeAppendFiles):
     """Removes and adds files in one snapshot, merges small manifests, and lets go of manifests with no live file."""
 
+    def _deleted_entries(self) -> list[ManifestEntry]:
+        return super()._deleted_entries() if self._deleted_data_files else []
+
     def _existing_manifests(self) -> list[ManifestFile]:
+        if not self._deleted_data_files:
+            return _MergeAppendFiles._existing_manifests(self)
         return [
             manifest
             for manifest in super()._existing_manifests()
             if manifest.has_added_files() or manifest.has_existing_files()
         ]
+
+
+def _try(
+    w: Warehouse,
+    table: Table,
+    removed: Sequence[DataFile],
+    added: Sequence[DataFile],
+    *,
+    properties: dict[str, str],
+    branch: str,
+) -> int | None:
+    """The new snapshot's id, or None where another writer was first."""
+    transaction = _Transaction(table)
+    operation = Operation.OVERWRITE if removed else Operation.APPEND
+    producer = _Commit(operation, transaction, table.io, branch=branch, snapshot_properties=properties)
+    for file in removed:
+        producer.delete_data_file(file)
+    for file in added:
+        producer.append_data_file(file)
+    try:
+        producer.commit()
+        transaction.commit_transaction()
+    except CONFLICTS as error:
+        settle(error)
+        # A database may report trouble for a transaction that it did complete.
+        now = w.catalogue.load_table(".".join(table.name()))
+        return producer.snapshot_id if now.snapshot_by_id(producer.snapshot_id) else None
+    return producer.snapshot_id
 
 
 def _check_replace(contract: contracts.Contract, replace: Mapping[str, Sequence[Any]] | None) -> None:

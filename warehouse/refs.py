@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from pyiceberg.manifest import DataFile
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile, ManifestFile
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 
@@ -12,6 +13,7 @@ from warehouse.catalogue import Warehouse
 from warehouse.errors import CaravanError
 
 LATEST = "latest"
+_MANIFESTS: dict[str, list[DataFile]] = {}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -52,12 +54,22 @@ def data_files(table: Table, snapshot_id: int | None) -> list[DataFile]:
         return []
     snapshot = table.snapshot_by_id(snapshot_id)
     assert snapshot is not None
-    return [
-        entry.data_file
+    live = [
+        manifest
         for manifest in snapshot.manifests(table.io)
         if manifest.has_added_files() or manifest.has_existing_files()
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
     ]
+    return [file for manifest in live for file in _files_of(manifest, table.io)]
+
+
+def _files_of(manifest: ManifestFile, io: FileIO) -> list[DataFile]:
+    # Manifests never change, and a program that commits often meets the same ones again.
+    if manifest.manifest_path not in _MANIFESTS:
+        if len(_MANIFESTS) >= 200:
+            _MANIFESTS.clear()
+        entries = manifest.fetch_manifest_entry(io, discard_deleted=True)
+        _MANIFESTS[manifest.manifest_path] = [entry.data_file for entry in entries]
+    return _MANIFESTS[manifest.manifest_path]
 
 
 def tags_of(table: Table) -> dict[str, int]:

@@ -38,10 +38,10 @@ def create_ref(w: Warehouse, table: Table, name: str, kind: Literal["tag", "bran
         # Iceberg's own create_tag moves a tag that exists; this requirement makes the catalogue refuse that.
         requirements = (
             AssertTableUUID(uuid=table.metadata.table_uuid),
-            AssertRefSnapshotId(ref=name, snapshot_id=None),
+            AssertRefSnapshotId.model_validate({"ref": name, "snapshot-id": None}),
         )
         try:
-            update = SetSnapshotRefUpdate(ref_name=name, type=kind, snapshot_id=snapshot_id)
+            update = SetSnapshotRefUpdate.model_validate({"ref-name": name, "type": kind, "snapshot-id": snapshot_id})
             w.catalogue.commit_table(table, requirements, (update,))
             return
         except CONFLICTS as error:
