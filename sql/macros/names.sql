@@ -1,0 +1,25 @@
+{# Schemas are named as in the models' configuration, without the target's name in front. #}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ custom_schema_name or target.schema }}
+{%- endmacro %}
+
+{# The mixtures that this run builds, as a list: `--vars '{mixtures: quickstart}'` is a list of one. #}
+{% macro chosen_mixtures() -%}
+    {%- set chosen = var('mixtures') -%}
+    {{ return([chosen] if chosen is string else chosen) }}
+{%- endmacro %}
+
+{# A list of names as a SQL list of strings. #}
+{% macro string_list(names) -%}
+    [{% for name in names %}'{{ name | replace("'", "''") }}'{{ ', ' if not loop.last }}{% endfor %}]::varchar[]
+{%- endmacro %}
+
+{# Columns that name a row of a source. #}
+{% macro row_key() %}source, file, row, branch{% endmacro %}
+
+{# Whether two tables speak of the same row, where `using` would be ambiguous. #}
+{% macro same_row(one, other) -%}
+    {% for column in ['source', 'file', 'row', 'branch'] -%}
+    {{ one }}.{{ column }} = {{ other }}.{{ column }}{{ ' and ' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}

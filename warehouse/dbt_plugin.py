@@ -1,0 +1,115 @@
+"""The dbt-duckdb plugin: dbt's sources are the warehouse's tables at one reference, and a model can become a snapshot.
+
+On connection every table is resolved once and shown as a view of the same name, so sources are plain relations, and the
+DuckDB file answers ad-hoc SQL by itself. `store` serves the materialisation `warehouse` (sql/macros/publish.sql).
+"""
+
+from typing import Any
+from uuid import uuid4
+
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.duckdb.utils import TargetConfig
+from dbt_common.exceptions import DbtRuntimeError
+from duckdb import DuckDBPyConnection
+
+import warehouse
+from warehouse import contracts, read, refs, tags
+from warehouse.commit import Job, commit, stage
+from warehouse.errors import CaravanError
+from warehouse.refs import LATEST, Resolved
+from warehouse.sql import literal, prepare
+
+# What a run reads: these tables must be there, if only empty.
+INPUTS = ("raw.", "attr.")
+# Small enough for a reader to hold a few at once: about 40 MB of text.
+ROW_GROUP_ROWS = 20_000
+
+
+class Plugin(BasePlugin):
+    """Options in profiles.yml: `root` of the warehouse, `ref` that is read, `tag` that a published snapshot gets."""
+
+    def initialize(self, plugin_config: dict[str, Any]) -> None:
+        self.root: str | None = plugin_config["root"] or None
+        self.tag: str = plugin_config["tag"]
+        self.ref: str = plugin_config["ref"]
+
+    def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        """Make the views. A tag that exists already ends the run here, before anything is built."""
+        try:
+            self.warehouse = warehouse.open(self.root, create=False)
+            if self.tag:
+                self._refuse_taken_tag()
+            self.tables = {each.table: each for each in self._resolve()}
+        except CaravanError as error:
+            raise DbtRuntimeError(str(error)) from error
+        prepare(conn, self.warehouse)
+        for resolved in self.tables.values():
+            _show(conn, resolved)
+        self.connection = conn
+
+    def store(self, target_config: TargetConfig) -> None:
+        """Publish a query's rows as one snapshot of the table named by the model's schema and name."""
+        try:
+            self._publish(f"{target_config.relation.schema}.{target_config.relation.identifier}", target_config.config)
+        except CaravanError as error:
+            raise DbtRuntimeError(str(error)) from error
+
+    def _publish(self, table: str, config: dict[str, Any]) -> None:
+        contract = contracts.load(table)
+        inputs = [self.tables[name] for name in config["inputs"]]
+        directory = stage(self.warehouse, table)
+        cursor = self.connection.cursor()
+        files = [
+            path
+            for number, value in enumerate(config["partitions"])
+            if _write(cursor, contract, config["sql"], value, path := f"{directory}/{number:05d}.parquet")
+        ]
+        job = Job(f"dbt build --select +{table.split('.')[1]}", arguments=config["arguments"], inputs=inputs)
+        branch = f"audit-{uuid4().hex[:12]}"
+        replace = {contract.partition: config["partitions"]}
+        snapshot_id = commit(self.warehouse, table, files, job, replace, branch=branch)
+        warehouse.publish(self.warehouse, table, branch)
+        if self.tag:
+            tags.create(self.warehouse, table, self.tag, snapshot_id)
+        published = refs.resolve(self.warehouse, f"{table}@{snapshot_id}")
+        _show(cursor, published)
+        print(f"read  {', '.join(map(str, inputs))}")
+        print(f"wrote {published}" + (f" = {table}@{self.tag}" if self.tag else "") + f" ({published.rows:,} rows)")
+
+    def _resolve(self) -> list[Resolved]:
+        """Every table at the reference; a table that nothing was ever written to is empty at any."""
+        found = read.at(self.warehouse, self.ref)
+        missing = {name for name in contracts.names() if name.startswith(INPUTS)} - {each.table for each in found}
+        for name in sorted(missing):
+            resolved = refs.resolve(self.warehouse, f"{name}@{LATEST}")
+            if resolved.snapshot_id is not None:
+                # Raises: the table has no such tag, and its newest rows do not belong to those of that tag.
+                resolved = refs.resolve(self.warehouse, f"{name}{self.ref}")
+            found.append(resolved)
+        return found
+
+    def _refuse_taken_tag(self) -> None:
+        refs.check_name("tag", self.tag)
+        for name in self.warehouse.tables():
+            loaded = self.warehouse.load(name)
+            if name.startswith("mixtures.") and loaded and self.tag in refs.tags_of(loaded):
+                raise CaravanError(
+                    f"{name} already has the tag {self.tag!r}, and a tag never moves. Nothing was built: choose another "
+                    f"name, --vars '{{tag: …}}', or read what is there as {name}@{self.tag}."
+                )
+
+
+def _show(connection: DuckDBPyConnection, resolved: Resolved) -> None:
+    namespace, short = resolved.table.split(".")
+    connection.execute(f'create schema if not exists "{namespace}"')
+    connection.execute(f'create or replace view "{namespace}"."{short}" as {read.query(resolved)}')
+
+
+def _write(connection: DuckDBPyConnection, contract: contracts.Contract, sql: str, value: str, path: str) -> bool:
+    """Write the rows of one partition in the order of their key; False, and no file, where there are none."""
+    columns = ", ".join(f'"{name}"' for name in contract.names)
+    order = ", ".join(f'"{name}"' for name in contract.key)
+    query = f'select {columns} from ({sql}) where "{contract.partition}" = {literal(value)} order by {order}'
+    options = f"format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS}"
+    (rows,) = connection.execute(f"copy ({query}) to {literal(path)} ({options})").fetchall()[0]
+    return bool(rows)
