@@ -4,16 +4,21 @@ On connection every table is resolved once and shown as a view of the same name,
 DuckDB file answers ad-hoc SQL by itself. `store` serves the materialisation `warehouse` (sql/macros/publish.sql).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
 from dbt_common.exceptions import DbtRuntimeError
+from dbt_common.invocation import get_invocation_id
 from duckdb import DuckDBPyConnection
 
 import warehouse
 from warehouse import contracts, read, refs, tags
+from warehouse.audit import drop, publish
 from warehouse.commit import Job, commit, stage
 from warehouse.errors import CaravanError
 from warehouse.refs import LATEST, Resolved
@@ -32,27 +37,32 @@ class Plugin(BasePlugin):
         self.root: str | None = plugin_config["root"] or None
         self.tag: str = plugin_config["tag"]
         self.ref: str = plugin_config["ref"]
+        self.lock = Lock()
+        self.run: str | None = None
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        """Make the views. A tag that exists already ends the run here, before anything is built."""
-        try:
+        with told_by_dbt():
             self.warehouse = warehouse.open(self.root, create=False)
-            if self.tag:
-                self._refuse_taken_tag()
-            self.tables = {each.table: each for each in self._resolve()}
-        except CaravanError as error:
-            raise DbtRuntimeError(str(error)) from error
         prepare(conn, self.warehouse)
-        for resolved in self.tables.values():
-            _show(conn, resolved)
         self.connection = conn
+
+    def configure_cursor(self, cursor: DuckDBPyConnection) -> None:
+        """Resolve the tables once a run; a process that runs dbt twice keeps the connection, but must not keep its views."""
+        with self.lock:
+            if self.run == get_invocation_id():
+                return
+            with told_by_dbt():
+                if self.tag:
+                    self._refuse_taken_tag()
+                self.tables = {each.table: each for each in self._resolve()}
+            for resolved in self.tables.values():
+                _show(cursor, resolved)
+            self.run = get_invocation_id()
 
     def store(self, target_config: TargetConfig) -> None:
         """Publish a query's rows as one snapshot of the table named by the model's schema and name."""
-        try:
+        with told_by_dbt():
             self._publish(f"{target_config.relation.schema}.{target_config.relation.identifier}", target_config.config)
-        except CaravanError as error:
-            raise DbtRuntimeError(str(error)) from error
 
     def _publish(self, table: str, config: dict[str, Any]) -> None:
         contract = contracts.load(table)
@@ -66,9 +76,14 @@ class Plugin(BasePlugin):
         ]
         job = Job(f"dbt build --select +{table.split('.')[1]}", arguments=config["arguments"], inputs=inputs)
         branch = f"audit-{uuid4().hex[:12]}"
-        replace = {contract.partition: config["partitions"]}
-        snapshot_id = commit(self.warehouse, table, files, job, replace, branch=branch)
-        warehouse.publish(self.warehouse, table, branch)
+        replace = {str(contract.partition): config["partitions"]}
+        try:
+            snapshot_id = commit(self.warehouse, table, files, job, replace, branch=branch)
+            publish(self.warehouse, table, branch)
+        except CaravanError:
+            with suppress(CaravanError):
+                drop(self.warehouse, table, branch)
+            raise
         if self.tag:
             tags.create(self.warehouse, table, self.tag, snapshot_id)
         published = refs.resolve(self.warehouse, f"{table}@{snapshot_id}")
@@ -97,6 +112,15 @@ class Plugin(BasePlugin):
                     f"{name} already has the tag {self.tag!r}, and a tag never moves. Nothing was built: choose another "
                     f"name, --vars '{{tag: …}}', or read what is there as {name}@{self.tag}."
                 )
+
+
+@contextmanager
+def told_by_dbt() -> Iterator[None]:
+    """Errors for users are shown by dbt as such, without a traceback."""
+    try:
+        yield
+    except CaravanError as error:
+        raise DbtRuntimeError(str(error)) from error
 
 
 def _show(connection: DuckDBPyConnection, resolved: Resolved) -> None:

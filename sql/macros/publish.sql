@@ -22,7 +22,7 @@
             'contamination_threshold': var('contamination_threshold'),
         },
     }) -%}
-    {%- do noop_statement('main', 'PUBLISHED') -%}
+    {%- call noop_statement('main', 'PUBLISHED') -%}{%- endcall -%}
     {{ run_hooks(post_hooks) }}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}

@@ -59,11 +59,12 @@ licensed as (
         duplicates.kind = '{{ kind }}'
         and not licensed.forbidden
         and licensed.skill is distinct from 'identity'
-    -- The keeper of the cluster, or where it is not in this mixture the first that is.
+    -- The keeper of the cluster, or where it is not in this mixture the first that is. A row that repeats one of the sets
+    -- it was compared with is left out wherever that one is.
     qualify row_number() over (
         partition by licensed.mixture, duplicates.cluster_id
         order by duplicates.keeper desc, licensed.source, licensed.file, licensed.row, licensed.branch
-    ) > 1
+    ) > 1 or (duplicates.against_others and not duplicates.keeper)
 
 ),
 {% endfor %}

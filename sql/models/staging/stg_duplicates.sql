@@ -19,7 +19,8 @@ renamed as (
         branch,
         kind,
         cluster_id,
-        keeper
+        keeper,
+        contains(method, 'against others') as against_others
 
     from source
     semi join ingested using (source, revision)
