@@ -61,9 +61,16 @@ class Prompt:
 
 
 def lookup(record: Mapping[str, Any], path: str) -> Any:
-    """The value of a column, or of a path such as `metadata.score` or `instances.0.input` into it; MISSING where there is none."""
+    """The value of a column; MISSING where there is none.
+
+    `metadata.score` and `instances.0.input` are paths into a column, `a|b` is the first of two that is not empty.
+    """
     if path in record:
         return record[path]
+    if "|" in path:
+        values = [lookup(record, alternative) for alternative in path.split("|")]
+        there = [value for value in values if value is not MISSING]
+        return next((value for value in there if value not in (None, "")), there[0] if there else MISSING)
     value: Any = record
     for part in path.split("."):
         if isinstance(value, Mapping) and part in value:
