@@ -34,9 +34,11 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """One small Spark session for all the tests of a worker."""
-    session = SparkSession.builder.appName("tests").config("spark.sql.session.timeZone", "UTC").getOrCreate()
-    yield session
-    session.stop()
+    from warehouse.spark import session
+
+    started = session("tests")
+    yield started
+    started.stop()
 
 
 @pytest.fixture
