@@ -21,7 +21,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _MergeAppendFiles, _OverwriteFiles
 
-from warehouse import check, contracts
+from warehouse import check, contracts, storage
 from warehouse.catalogue import CONFLICTS, Warehouse, attempts, settle
 from warehouse.errors import CaravanError
 from warehouse.refs import Resolved, branches_of, check_name, data_files
@@ -29,6 +29,10 @@ from warehouse.sql import connection
 from warehouse.tags import create_ref
 
 PREFIX = "caravan."
+
+
+class Moved(CaravanError):
+    """The table is no longer what the commit was computed from."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,14 @@ def commit(
     replace: Mapping[str, Sequence[Any]] | None = None,
     *,
     branch: str = MAIN_BRANCH,
+    only_after: Resolved | None = None,
 ) -> int:
     """Commit Parquet files as one snapshot and return its id.
 
     `replace={partition column: values}` removes the old files of those partitions in the same snapshot; None appends.
     Another `branch` than main starts at main's head. Raises CaravanError, with nothing committed, where the files break
-    the contract (rows are named), or other writers leave no gap for two minutes.
+    the contract (rows are named), or other writers leave no gap for two minutes; Moved where `only_after` is given and
+    the branch has another head than that.
     """
     contract = contracts.load(table)
     _check_replace(contract, replace)
@@ -100,7 +106,12 @@ def commit(
         with w.turn(table):
             current = w.catalogue.load_table(table)
             head = current.snapshot_by_name(branch)
-            removed, kept = _split(data_files(current, head.snapshot_id if head else None), contract, replace)
+            head_id = head.snapshot_id if head else None
+            if only_after is not None and head_id != only_after.snapshot_id:
+                raise Moved(
+                    f"{table} has changed since {only_after}. Nothing was committed: run the same command again."
+                )
+            removed, kept = _split(data_files(current, head_id), contract, replace)
             _not_there_already(table, added, [*removed, *kept])
             check.unique(current, contract, database, added, kept)
             snapshot_id = _try(w, current, removed, added, properties=job.properties(), branch=branch)
@@ -117,6 +128,7 @@ def commit_arrow(
     replace: Mapping[str, Sequence[Any]] | None = None,
     *,
     branch: str = MAIN_BRANCH,
+    only_after: Resolved | None = None,
 ) -> int:
     """Write an Arrow table as Parquet, a file a partition, and commit it as `commit` does. Optional columns may be missing."""
     contract = contracts.load(table)
@@ -128,7 +140,11 @@ def commit_arrow(
         with w.io.new_output(path).create() as stream:
             pq.write_table(part, stream, compression="zstd")
         files.append(path)
-    return commit(w, table, files, job, replace, branch=branch)
+    try:
+        return commit(w, table, files, job, replace, branch=branch, only_after=only_after)
+    except CaravanError:
+        storage.delete(w, files, directory.rsplit("/", 2)[0])
+        raise
 
 
 class _Transaction(Transaction):
@@ -144,6 +160,14 @@ class _Commit(_OverwriteFiles, _MergeAppendFiles):
 
     def _deleted_entries(self) -> list[ManifestEntry]:
         return super()._deleted_entries() if self._deleted_data_files else []
+
+    def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
+        merged = super()._process_manifests(manifests)
+        # A manifest that went into a merged one at once was never referred to.
+        for path in set(self._written_manifests) - {manifest.manifest_path for manifest in merged}:
+            self._written_manifests.remove(path)
+            self._io.delete(path)
+        return merged
 
     def _existing_manifests(self) -> list[ManifestFile]:
         if not self._deleted_data_files:
