@@ -1,0 +1,242 @@
+"""The n-gram index of the evaluation instances: built once on the driver, broadcast, read by `overlap.scan`."""
+
+from array import array
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numba import uint64
+
+from pipelines.overlap.kernel import Fold, compiled, hash_folded, hash_run, same_run
+from pipelines.overlap.tokenizers import Tokenizer, fold_table
+
+
+class Tokens(NamedTuple):
+    """The evaluations' tokens. V distinct tokens, T tokens in all."""
+
+    start: np.ndarray  # (V + 1,) int64: token number v is bytes[start[v]:start[v + 1]]
+    bytes: np.ndarray
+    number: np.ndarray  # (T,) int32
+
+
+class Grams(NamedTuple):
+    """Distinct n-grams, G of them, found by hash. Those with an anchor list are looked for first."""
+
+    slots: np.ndarray  # open-addressed table of n-gram numbers
+    hash: np.ndarray  # (G,) uint64
+    token: np.ndarray  # (G,) int64: a place among the tokens where it stands
+    anchor_start: np.ndarray  # (G + 1,) int64
+    anchor_instance: np.ndarray  # int32: instances of which it is an anchor
+    bloom: np.ndarray  # uint64 words: two bits for each n-gram with anchors
+
+
+class Instances(NamedTuple):
+    """Evaluation instances, E of them, with their F fields and P n-gram positions."""
+
+    set: np.ndarray  # (E,) int32: number of the evaluation
+    field: np.ndarray  # (E + 1,) int64: where its fields start
+    token: np.ndarray  # (F + 1,) int64: where a field's tokens start
+    position: np.ndarray  # (E + 1,) int64: where its n-gram positions start
+    at: np.ndarray  # (P,) int32: first token of the n-gram, counted within the instance
+    gram: np.ndarray  # (P,) int32: which n-gram
+
+    @property
+    def totals(self) -> np.ndarray:
+        """(E,) tokens of each instance."""
+        return np.diff(self.token[self.field])
+
+
+class Shorts(NamedTuple):
+    """Instances without any n-gram, found by the hash of all their tokens."""
+
+    slots: np.ndarray
+    hash: np.ndarray
+    instance: np.ndarray
+    longest: int  # tokens
+
+
+class Index(NamedTuple):
+    """Everything that a scan needs.
+
+    An overlap covers more than numerator / denominator of an instance's tokens. The most frequent n-grams of an instance
+    are no anchors as long as together they cover no more than that: any overlap must hold one of the others, so that
+    boilerplate is cheap and nothing is missed.
+    """
+
+    fold: Fold
+    tokens: Tokens
+    grams: Grams
+    instances: Instances
+    shorts: Shorts
+    ngram: int
+    numerator: int
+    denominator: int
+
+
+def build(
+    instances: Sequence[Sequence[str]],
+    sets: Sequence[int],
+    tokenizer: Tokenizer,
+    ngram: int = 8,
+    threshold: Fraction = Fraction(1, 2),
+) -> Index:
+    """Index evaluation instances.
+
+    `instances[e]` are the matched texts of instance e, no n-gram spans two of them; `sets[e]` numbers its evaluation.
+    """
+    fold = Fold.of(fold_table(tokenizer.name))
+    tokens, token_start = _intern(instances, tokenizer)
+    token_hash = hash_folded(fold.byte_codes, tokens.bytes, tokens.start)[tokens.number]
+    field = _offsets([len(texts) for texts in instances])
+    first = token_start[field]
+    totals = np.diff(first)
+    position, gram_token = _positions(token_start, field, ngram)
+    owner = np.repeat(np.arange(len(totals)), np.diff(position))
+    at = (gram_token - first[owner]).astype(np.int32)
+    gram, distinct, gram_hash = _number(tokens.number, token_hash, gram_token, ngram, _empty_slots(len(gram_token)))
+    budget = totals * threshold.numerator // threshold.denominator
+    frequency = np.bincount(gram, minlength=len(gram_hash))
+    anchored = _choose_anchors(position, at, frequency[gram], budget, ngram)
+    anchors = np.unique((gram[anchored].astype(np.int64) << 32) | owner[anchored])
+    anchor_start = np.searchsorted(anchors >> 32, np.arange(len(gram_hash) + 1)).astype(np.int64)
+    short = np.flatnonzero((np.diff(position) == 0) & (totals > 0))
+    short_hash = _hash_runs(token_hash, first[short], totals[short])
+    return Index(
+        fold=fold,
+        tokens=tokens,
+        grams=Grams(
+            slots=_fill_slots(gram_hash, _empty_slots(len(gram_hash))),
+            hash=gram_hash,
+            token=distinct,
+            anchor_start=anchor_start,
+            anchor_instance=(anchors & 0xFFFFFFFF).astype(np.int32),
+            bloom=_bloom(gram_hash[np.diff(anchor_start) > 0]),
+        ),
+        instances=Instances(
+            set=np.asarray(sets, np.int32), field=field, token=token_start, position=position, at=at, gram=gram
+        ),
+        shorts=Shorts(
+            slots=_fill_slots(short_hash, _empty_slots(len(short))),
+            hash=short_hash,
+            instance=short.astype(np.int32),
+            longest=int(totals[short].max(initial=0)),
+        ),
+        ngram=ngram,
+        numerator=threshold.numerator,
+        denominator=threshold.denominator,
+    )
+
+
+def _intern(instances: Sequence[Sequence[str]], tokenizer: Tokenizer) -> tuple[Tokens, np.ndarray]:
+    """Number the distinct tokens by first appearance; and where each field's tokens start."""
+    known: dict[str, int] = {}
+    numbers = array("i")
+    field_start = array("q", [0])
+    for texts in instances:
+        for text in texts:
+            numbers.extend([known.setdefault(token, len(known)) for token in tokenizer.tokens(text)])
+            field_start.append(len(numbers))
+    encoded = [token.encode() for token in known]
+    text_bytes = np.frombuffer(b"".join(encoded), np.uint8)
+    tokens = Tokens(_offsets([len(token) for token in encoded]), text_bytes, np.array(numbers, np.int32))
+    return tokens, np.array(field_start, np.int64)
+
+
+def _offsets(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _positions(token_start: np.ndarray, field: np.ndarray, ngram: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where n-grams start: (E + 1,) offsets by instance, and (P,) places among all tokens."""
+    grams = np.maximum(np.diff(token_start) - ngram + 1, 0)
+    ends = _offsets(grams)
+    within = np.arange(ends[-1]) - np.repeat(ends[:-1], grams)
+    return ends[field], np.repeat(token_start[:-1], grams) + within
+
+
+@compiled
+def _hash_runs(token_hash, start, count):
+    hashes = np.empty(start.shape[0], np.uint64)
+    for i in range(start.shape[0]):
+        hashes[i] = hash_run(token_hash, start[i], count[i])
+    return hashes
+
+
+def _empty_slots(entries: int) -> np.ndarray:
+    """An open-addressed table that `entries` fill at most half."""
+    return np.full(1 << max(4, (2 * entries).bit_length()), -1, np.int32)
+
+
+@compiled
+def _fill_slots(hashes, slots):
+    mask = slots.shape[0] - 1
+    for entry in range(hashes.shape[0]):
+        slot = np.int64(hashes[entry] & uint64(mask))
+        while slots[slot] >= 0:
+            slot = (slot + 1) & mask
+        slots[slot] = entry
+    return slots
+
+
+@compiled
+def _number(tokens, token_hash, gram_token, ngram, slots):
+    """Number the distinct n-grams, compared token by token, by first appearance."""
+    mask = slots.shape[0] - 1
+    gram = np.empty(gram_token.shape[0], np.int32)
+    first = np.empty(gram_token.shape[0], np.int64)
+    hashes = np.empty(gram_token.shape[0], np.uint64)
+    known = 0
+    for position in range(gram_token.shape[0]):
+        at = gram_token[position]
+        mixed = hash_run(token_hash, at, ngram)
+        slot = np.int64(mixed & uint64(mask))
+        while slots[slot] >= 0 and not (
+            hashes[slots[slot]] == mixed and same_run(tokens, first[slots[slot]], tokens, at, ngram)
+        ):
+            slot = (slot + 1) & mask
+        if slots[slot] < 0:
+            slots[slot] = known
+            first[known] = at
+            hashes[known] = mixed
+            known += 1
+        gram[position] = slots[slot]
+    return gram, first[:known].copy(), hashes[:known].copy()
+
+
+@compiled
+def _choose_anchors(position, at, frequency, budget, ngram):
+    """Which n-gram positions are anchors: all but the most frequent that together cover at most `budget` tokens."""
+    anchored = np.ones(at.shape[0], np.bool_)
+    for e in range(budget.shape[0]):
+        first = position[e]
+        count = position[e + 1] - first
+        if count == 0:
+            continue
+        covered = np.zeros(at[first + count - 1] + ngram, np.bool_)
+        used = 0
+        for i in np.argsort(-frequency[first : first + count], kind="mergesort"):
+            low = at[first + i]
+            fresh = 0
+            for t in range(low, low + ngram):
+                fresh += not covered[t]
+            if used + fresh <= budget[e]:
+                covered[low : low + ngram] = True
+                used += fresh
+                anchored[first + i] = False
+    return anchored
+
+
+@compiled
+def _set_bits(words, shift, hashes):
+    for mixed in hashes:
+        words[mixed >> shift] |= (uint64(1) << (mixed & uint64(63))) | (
+            uint64(1) << ((mixed >> uint64(6)) & uint64(63))
+        )
+    return words
+
+
+def _bloom(hashes: np.ndarray) -> np.ndarray:
+    """Two bits for each hash in one word, with at least 16 bits of table for each hash: about one other in a hundred passes."""
+    bits = max(4, (len(hashes) // 4).bit_length())
+    return _set_bits(np.zeros(1 << bits, np.uint64), np.uint64(64 - bits), hashes)

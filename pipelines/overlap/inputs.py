@@ -1,0 +1,168 @@
+"""What is compared: evaluation instances and training sets, out of the warehouse or out of plain files."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+import warehouse
+from pipelines.files import Split, expand, plan, records, relative
+from warehouse.errors import CaravanError
+from warehouse.read import arrow
+from warehouse.refs import Resolved
+
+# Looked for in this order where the user names no field.
+TRAIN_FIELDS = ("messages", "conversations", "prompt", "instruction", "question", "problem", "text")
+EVAL_FIELDS = ("question", "problem", "prompt", "instruction", "input", "text")
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """Evaluation instances, E of them.
+
+    `keys` has a row each: eval_set, eval_file, eval_row, instance_id, suite. `fields[e]` are (name, text) of what is matched.
+    """
+
+    keys: pa.Table
+    fields: list[list[tuple[str, str]]]
+
+    @property
+    def names(self) -> list[str]:
+        """The evaluations, in order of appearance."""
+        return list(dict.fromkeys(self.keys["eval_set"].to_pylist()))
+
+    @property
+    def numbers(self) -> list[int]:
+        """The number of its evaluation for each instance."""
+        number = {name: i for i, name in enumerate(self.names)}
+        return [number[name] for name in self.keys["eval_set"].to_pylist()]
+
+    def matched_fields(self) -> dict[str, list[str]]:
+        """Which fields of each evaluation are matched."""
+        found: dict[str, dict[str, None]] = {name: {} for name in self.names}
+        for name, fields in zip(self.keys["eval_set"].to_pylist(), self.fields, strict=True):
+            found[name].update(dict.fromkeys(field for field, _ in fields))
+        return {name: list(fields) for name, fields in found.items()}
+
+
+@dataclass(frozen=True)
+class TrainingSplit:
+    """A part of a training set that one task reads. In the warehouse the rows carry their own keys."""
+
+    train_set: str
+    name: str  # the file, as evidence calls it
+    split: Split
+    field: str | None  # None: found in the file
+    in_warehouse: bool
+
+
+def evaluations_of(w: warehouse.Warehouse, resolved: Resolved) -> Evaluations:
+    """Instances of a reference to raw.eval_instances. Raises CaravanError where it is empty."""
+    if not resolved.rows:
+        raise CaravanError(f"{resolved} holds no evaluation instances. Ingest some: python -m pipelines.ingest --help.")
+    rows = arrow(w, resolved, columns=["eval_set", "file", "row", "instance_id", "suite", "fields"]).sort_by(
+        [("eval_set", "ascending"), ("file", "ascending"), ("row", "ascending")]
+    )
+    fields = [[(f["name"], f["text"] or "") for f in fields] for fields in rows["fields"].to_pylist()]
+    return Evaluations(rows.drop_columns("fields").rename_columns({"file": "eval_file", "row": "eval_row"}), fields)
+
+
+def evaluations_in(patterns: Sequence[str], fields: Sequence[str] | None, format: str | None) -> Evaluations:
+    """Instances in files: an evaluation for each file, or NAME=pattern for all the files of a pattern.
+
+    Raises CaravanError, with file and line, for an instance that cannot be read: an evaluation is never silently smaller.
+    """
+    keys: dict[str, list[Any]] = {"eval_set": [], "eval_file": [], "eval_row": [], "instance_id": []}
+    texts: list[list[tuple[str, str]]] = []
+    for name, file, shown in _named_files(patterns, one_set_a_pattern=False):
+        before = len(texts)
+        wanted = list(fields) if fields else None
+        for split in plan([file], format):
+            for record in records(split):
+                if record.value is None:
+                    raise CaravanError(
+                        f"{file}, line {record.row}: {record.error}. An evaluation must be whole: mend the file and run again."
+                    )
+                wanted = wanted or _detect(file, record.value, EVAL_FIELDS, "--eval-field")
+                matched = [(field, _as_text(file, record.row, record.value, field)) for field in wanted]
+                digest = "\x1f".join([name, shown, str(record.row), *(text for _, text in matched)])
+                for key, value in zip(
+                    keys, (name, shown, record.row, hashlib.md5(digest.encode()).hexdigest()), strict=True
+                ):
+                    keys[key].append(value)
+                texts.append(matched)
+        if len(texts) == before:
+            raise CaravanError(f"{file} holds no evaluation instance. Give a file with one record an instance.")
+    return Evaluations(pa.table({**keys, "suite": pa.nulls(len(texts), pa.string())}), texts)
+
+
+def _as_text(file: str, row: int, record: dict[str, Any], field: str) -> str:
+    if field not in record:
+        raise CaravanError(
+            f"{file}, line {row}: there is no field '{field}'. The record has: {', '.join(record)}. Name fields with --eval-field."
+        )
+    value = record[field]
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise CaravanError(f"{file}, line {row}: field '{field}' is not text. Name a field that is, with --eval-field.")
+
+
+def _detect(file: str, record: Iterable[str], known: Sequence[str], option: str) -> list[str]:
+    found = next((field for field in known if field in set(record)), None)
+    if found is None:
+        raise CaravanError(f"{file}: which field holds the text? Name it with {option}. It has: {', '.join(record)}.")
+    return [found]
+
+
+def training_splits(
+    patterns: Sequence[str],
+    field: str | None,
+    format: str | None,
+    each: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]],
+) -> list[TrainingSplit]:
+    """Splits of plain files: a training set for each pattern, called NAME in NAME=pattern, else after the file or folder."""
+    found = []
+    for name, file, shown in _named_files(patterns, one_set_a_pattern=True):
+        found += [TrainingSplit(name, shown, split, field, False) for split in plan([file], format, each=each)]
+    if not found:
+        raise CaravanError(f"There is no row in {', '.join(patterns)}: the files are empty.")
+    return found
+
+
+def training_splits_of(
+    resolved: Resolved, each: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+) -> list[TrainingSplit]:
+    """Splits of a reference to raw.prompts. Each of its files holds one source."""
+    if not resolved.files:
+        raise CaravanError(f"{resolved} holds no prompts. Ingest some: python -m pipelines.ingest --help.")
+    return [TrainingSplit("", "", split, "messages", True) for split in plan(resolved.files, "parquet", each=each)]
+
+
+def _named_files(patterns: Sequence[str], one_set_a_pattern: bool) -> Iterator[tuple[str, str, str]]:
+    """(set, file, the file as evidence calls it) of each file."""
+    seen: dict[str, str] = {}
+    for pattern in patterns:
+        name, is_named, path = pattern.partition("=")
+        if not is_named or "/" in name or "://" in pattern.partition("=")[0]:
+            name, path = "", pattern
+        files = expand(path)
+        shown = relative(files)
+        for file in files:
+            stem = _stem(path if one_set_a_pattern and len(files) > 1 else file)
+            chosen = name or stem
+            if seen.setdefault(chosen, pattern) != pattern or (
+                not name and not one_set_a_pattern and shown[file] in seen
+            ):
+                raise CaravanError(f"Two inputs are both called '{chosen}'. Name them apart: NAME={path}.")
+            yield chosen, file, shown[file]
+
+
+def _stem(path: str) -> str:
+    """The name of a file without its extensions; of a glob, of the last part without wildcards."""
+    parts = [part for part in PurePosixPath(path.rstrip("/")).parts if not set(part) & set("*?[")]
+    return (parts[-1] if parts else "data").split(".")[0] or "data"
