@@ -1,0 +1,59 @@
+"""Fixtures of the warehouse's tests."""
+
+import multiprocessing
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+
+import warehouse
+from warehouse.catalogue import Warehouse
+
+
+@pytest.fixture
+def w(warehouse_root: Path) -> Warehouse:
+    """An empty warehouse."""
+    return warehouse.open(str(warehouse_root))
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Starts child processes that have everything imported, within milliseconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["warehouse_rows"])
+    return context
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URI of a throwaway PostgreSQL server."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL at /usr/lib/postgresql: install Debian's package postgresql to run this test")
+    binaries = found[-1].parent
+    # PostgreSQL refuses to run as root; its files then belong to somebody else.
+    user = "nobody" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    if user:
+        shutil.chown(folder, user)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def call(*command: str) -> None:
+        done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    data = str(folder / "data")
+    call(str(binaries / "initdb"), "-D", data, "-U", "caravan", "--auth=trust", "--no-sync")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    call(str(binaries / "pg_ctl"), "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
+    yield f"postgresql+psycopg2://caravan:secret@127.0.0.1:{port}/postgres"
+    call(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+    shutil.rmtree(folder, ignore_errors=True)
