@@ -170,7 +170,7 @@ def hash_run(hashes, start, count):
 @compiled
 def same_run(left, left_start, right, right_start, count):
     """Whether two runs of `count` elements are equal."""
-    for i in range(count):
+    for i in range(count):  # noqa: SIM110 (numba compiles no generator)
         if left[left_start + i] != right[right_start + i]:
             return False
     return True

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -48,10 +49,10 @@ def with_texts(examples: Sequence[dict[str, Any]], evaluations: Evaluations) -> 
 
 def show(report: Report, console: Console) -> None:
     """Print the matrix."""
-    table = Table(title="Contamination: instances of each evaluation that a training set overlaps")
+    table = Table(title="Contamination: instances of each evaluation that a training set overlaps", box=SIMPLE_HEAD)
     for name in ("training set", "evaluation"):
-        table.add_column(name)
-    for name in ("overlapped", "of", "share", "exact", "contaminated", "rows removed", "of set"):
+        table.add_column(name, overflow="fold")
+    for name in ("overlap", "of", "share", "exact", "over limit", "remove", "of set"):
         table.add_column(name, justify="right")
     rows = {training["train_set"]: training["rows"] for training in report.training}
     for cell in report.cells:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import fsspec
@@ -54,7 +55,8 @@ SCHEMA = pa.schema(
 )
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """What every task gets by broadcast."""
 
     index: Index
