@@ -36,19 +36,24 @@ def examine(w: Warehouse, grace: timedelta = GRACE, fix: bool = False) -> Iterat
     With `fix`: orphan files and leftover branches are removed, interrupted releases completed.
     """
     limit = datetime.now(UTC) - grace
+    unreadable = set()
     for name in sorted({*w.tables(), *contracts.names()}):
         # Listed before the table is loaded: what is committed in between is then known to the table.
         folder = storage.location(w, name)
         stored = storage.listing(w, folder)
         table = w.load(name)
         used = storage.reachable(table) if table else storage.Reachable(frozenset(), frozenset(), frozenset())
-        yield from _missing(w, name, used)
+        for finding in _missing(w, name, used):
+            unreadable.add(name)
+            yield finding
         if not used.broken:
             yield from _orphans(w, name, [s for s in stored if s.changed < limit], used, fix=fix)
         if table:
             yield from _branches(w, table, limit, fix)
-    yield from _releases(w, fix)
-    yield from _half_ingested(w)
+    if releases.TABLE not in unreadable:
+        yield from _releases(w, fix)
+    if "raw.sources" not in unreadable:
+        yield from _half_ingested(w, [name for name in _INGESTED if name not in unreadable])
 
 
 def _missing(w: Warehouse, name: str, used: storage.Reachable) -> Iterator[Finding]:
@@ -102,9 +107,10 @@ def _releases(w: Warehouse, fix: bool) -> Iterator[Finding]:
         yield Finding("incomplete release", member.table, detail, advice, fixed=fix and possible)
 
 
-def _half_ingested(w: Warehouse) -> Iterator[Finding]:
-    database = views(w, [resolve(w, name) for name in ("raw.sources", *_INGESTED)])
-    for table, column in _INGESTED.items():
+def _half_ingested(w: Warehouse, tables: list[str]) -> Iterator[Finding]:
+    database = views(w, [resolve(w, name) for name in ("raw.sources", *tables)])
+    for table in tables:
+        column = _INGESTED[table]
         rows = database.sql(
             f"select held.source, held.revision, registered.revision from "
             f'(select distinct "{column}" as source, revision from {table}) as held '

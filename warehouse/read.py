@@ -49,7 +49,12 @@ def views(w: Warehouse, resolved: list[Resolved]) -> duckdb.DuckDBPyConnection:
     for each in resolved:
         namespace, short = each.table.split(".")
         opened.execute(f'create schema if not exists "{namespace}"')
-        opened.execute(f'create view "{namespace}"."{short}" as {query(each)}')
+        try:
+            opened.execute(f'create view "{namespace}"."{short}" as {query(each)}')
+        except duckdb.IOException as error:
+            raise CaravanError(
+                f"{each} cannot be read: {error}. `python -m warehouse doctor` lists all files that are missing."
+            ) from error
     return opened
 
 

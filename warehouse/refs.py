@@ -42,7 +42,12 @@ def resolve(w: Warehouse, reference: str) -> Resolved:
             raise CaravanError(f"{name} in {w.root} is empty: it has no tag or snapshot {ref!r}. Only @latest exists.")
         return Resolved(name, None, (), 0)
     snapshot_id = _snapshot(table, name, ref)
-    files = data_files(table, snapshot_id)
+    try:
+        files = data_files(table, snapshot_id)
+    except FileNotFoundError as error:
+        raise CaravanError(
+            f"{name}@{snapshot_id} cannot be read: {error}. `python -m warehouse doctor` lists all files that are missing."
+        ) from error
     return Resolved(
         name, snapshot_id, tuple(sorted(file.file_path for file in files)), sum(file.record_count for file in files)
     )
