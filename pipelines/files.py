@@ -109,8 +109,8 @@ def plan(
     for file in files:
         kind = format or format_of(file)
         if kind in LINES and not file.endswith(COMPRESSED):
-            size = _size(file)
-            pieces += [(file, kind, at, min(at + split_bytes, size)) for at in range(0, size, split_bytes)]
+            length = size(file)
+            pieces += [(file, kind, at, min(at + split_bytes, length)) for at in range(0, length, split_bytes)]
         else:
             pieces.append((file, kind, 0, split_bytes if kind == "parquet" else -1))
     # rows of a piece are needed only for what follows it in its file
@@ -189,7 +189,8 @@ def _is_data(file: str, folder: str) -> bool:
     return os.path.splitext(below)[1].lower() in EXTENSIONS
 
 
-def _size(file: str) -> int:
+def size(file: str) -> int:
+    """Bytes of a file as it lies there."""
     try:
         if "://" not in file:
             return os.path.getsize(file)

@@ -75,9 +75,14 @@ class ZstdStream(io.RawIOBase):
         super().close()
 
 
+def open_raw(file: str) -> Any:
+    """A file or URL, opened for reading the bytes as they lie there."""
+    return fsspec.open(file, "rb").open() if "://" in file else open(file, "rb")
+
+
 def open_binary(file: str) -> BinaryIO:
     """A file or URL, opened for reading bytes, decompressed by its extension (.gz, .zst)."""
-    stream: Any = fsspec.open(file, "rb").open() if "://" in file else open(file, "rb")  # noqa: SIM115
+    stream: Any = open_raw(file)
     if file.endswith(".gz"):
         return gzip.GzipFile(fileobj=stream)  # type: ignore[return-value]
     if file.endswith(".zst"):

@@ -68,6 +68,7 @@ class Source:
     def how(self) -> str:
         """The adapter with all that it was told, so that another way of reading counts as a change."""
         told = {
+            "format": self.format,
             "columns": self.columns,
             "fields": dict(self.fields),
             "constants": dict(self.constants),
@@ -134,15 +135,13 @@ class Registry:
         """The SPDX expression of all that went into a source: its licence and its parents', and the terms of the models that wrote it."""
         return licences.combine(term for s in (source, *self.ancestors(source)) for term in self._own(s))
 
-    def licence_of_part(self, source: Source, value: str | None) -> str:
-        """The licence of a row of a source that is put together from parts, by the value of its part column.
-
-        A value that the registry does not know gets the licence of the whole source, which is the strictest.
-        """
-        for pattern, name in source.parts["names"].items():
-            if value is not None and fnmatchcase(value, pattern):
-                return licences.combine([*self._own(source), self.licence(self.sources[name])])
-        return self.licence(source)
+    def licences(self, source: Source) -> dict[str, str]:
+        """Licences of a source's rows by pattern of its part column; "" is the licence of the whole source, for all else."""
+        parts = {
+            pattern: licences.combine([*self._own(source), self.licence(self.sources[name])])
+            for pattern, name in source.parts.get("names", {}).items()
+        }
+        return {**parts, "": self.licence(source)}
 
     def _own(self, source: Source) -> list[str]:
         bound = [term for model in source.models for pattern, term in self.terms.items() if fnmatchcase(model, pattern)]

@@ -76,7 +76,8 @@ def _complete(prompt: Prompt, record: Mapping[str, Any], fields: Fields, constan
     stated = optional(record, fields, "constraints")
     if isinstance(stated, list):
         prompt.constraints = [_constraint(c) for c in stated]
-    model = optional(record, fields, "model")
+    # several columns run parallel to the completions, and then the adapter has taken them
+    model = optional(record, fields, "model") if isinstance(fields.get("model", ""), str) else None
     for completion in prompt.completions:
         completion.model = completion.model or (model if isinstance(model, str) else None) or constants.get("model")
 

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.adapters.base import (
-    Completion,
     Fields,
     Prompt,
     Unreadable,
     as_number,
     as_text,
-    checked,
+    divide,
     optional,
     required,
     single,
@@ -27,32 +26,27 @@ def preference(record: Mapping[str, Any], fields: Fields) -> list[Prompt]:
 
     Optional: `score_chosen`, `score_rejected`, `chosen_model`, `rejected_model`, `model` for both, `system`.
     """
-    pair = []
+    sides = []
     for side in ("chosen", "rejected"):
         value = required(record, fields, side, side)
-        value = [value] if isinstance(value, dict) else value
-        conversation = turns(value, side) if isinstance(value, list) else None
-        if conversation and conversation[-1]["role"] != "assistant":
-            raise Unreadable(f"the {side} conversation does not end with an assistant turn")
-        completion = Completion(
-            conversation[-1]["content"] if conversation else as_text(value, side),
-            side,
-            as_number(optional(record, fields, f"score_{side}", f"score_{side}")),
-            optional(record, fields, f"{side}_model", f"{side}_model") or optional(record, fields, "model"),
+        messages = (
+            turns([value] if isinstance(value, dict) else value, side) if isinstance(value, (list, dict)) else None
         )
-        pair.append(((conversation or [{}])[:-1] or _prompt(record, fields), completion))
-    return _together(*pair)
+        if messages is None or len(messages) == 1:
+            answer = messages or [{"role": "assistant", "content": as_text(value, side)}]
+            messages = _prompt(record, fields) + answer
+        prompt = _answered(messages, side)
+        completion = prompt.completions[0]
+        completion.score = as_number(optional(record, fields, f"score_{side}", f"score_{side}"))
+        model = optional(record, fields, f"{side}_model", f"{side}_model")
+        completion.model = model if isinstance(model, str) and model else None
+        sides.append(prompt)
+    return _together(*sides)
 
 
 def hh(record: Mapping[str, Any], fields: Fields) -> list[Prompt]:
     """`chosen` and `rejected` transcripts of "Human:" and "Assistant:" turns; what they share is the prompt."""
-    pair = []
-    for side in ("chosen", "rejected"):
-        conversation = _transcript(required(record, fields, side, side), side)
-        if conversation[-1]["role"] != "assistant":
-            raise Unreadable(f"the {side} transcript does not end with an Assistant turn")
-        pair.append((conversation[:-1], Completion(conversation[-1]["content"], side)))
-    return _together(*pair)
+    return _together(*(_answered(_transcript(required(record, fields, s, s), s), s) for s in ("chosen", "rejected")))
 
 
 def _prompt(record: Mapping[str, Any], fields: Fields) -> list[dict[str, str]]:
@@ -62,19 +56,19 @@ def _prompt(record: Mapping[str, Any], fields: Fields) -> list[dict[str, str]]:
     return [{"role": "system", "content": as_text(system, "the system prompt")}, *messages] if system else messages
 
 
-def _together(
-    chosen: tuple[list[dict[str, str]], Completion], rejected: tuple[list[dict[str, str]], Completion]
-) -> list[Prompt]:
-    """One prompt with both answers; two prompts where the conversations part before the last turn."""
-    if chosen[0] == rejected[0]:
-        return [Prompt(_ends_with_user(chosen[0]), [chosen[1], rejected[1]])]
-    return [Prompt(_ends_with_user(messages), [completion]) for messages, completion in (chosen, rejected)]
+def _answered(messages: list[dict[str, str]], side: str) -> Prompt:
+    prompt = divide(messages)
+    if not prompt.completions:
+        raise Unreadable(f"the {side} conversation does not end with an assistant turn")
+    prompt.completions[0].preference = side
+    return prompt
 
 
-def _ends_with_user(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    if not messages or messages[-1]["role"] != "user":
-        raise Unreadable("the turn before the last is not a user turn")
-    return checked(messages)
+def _together(chosen: Prompt, rejected: Prompt) -> list[Prompt]:
+    """One prompt with both answers; two prompts where the conversations part before the last user turn."""
+    if chosen.messages == rejected.messages:
+        return [Prompt(chosen.messages, chosen.completions + rejected.completions)]
+    return [chosen, rejected]
 
 
 def _transcript(text: Any, side: str) -> list[dict[str, str]]:
