@@ -1,0 +1,68 @@
+"""The tokenisers, and that the compiled kernels agree with them character for character."""
+
+import unicodedata
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.overlap.kernel import Fold, hash_folded, hash_tokens, split
+from pipelines.overlap.tokenizers import TOKENIZERS, TULU, WORDS, fold_table
+
+FOLDS = {name: Fold.of(fold_table(name)) for name in TOKENIZERS}
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Hello, World!", ["hello", "world"]),
+        ("line\nbreaks\r\nand\ttabs", ["line", "breaks", "and", "tabs"]),
+        ("it’s it's", ["it", "s", "it", "s"]),
+        ("caf\u00e9 cafe\u0301", ["cafe", "cafe"]),
+        ("ﬁne x² ½", ["fine", "x2", "1", "2"]),
+        ("ＦＵＬＬ width", ["full", "width"]),
+        ("zero\u200bwidth soft\u00adhyphen", ["zerowidth", "softhyphen"]),
+        ("$\\frac{1}{2}$", ["frac", "1", "2"]),
+        ("Straße STRASSE", ["strasse", "strasse"]),
+        ("日本語 テスト", ["日", "本", "語", "テ", "ス", "ト"]),
+        ("\ud55c\uad6d\uc5b4", [unicodedata.normalize("NFD", "\ud55c\uad6d\uc5b4")]),
+        ("...", []),
+        ("", []),
+    ],
+)
+def test_words(text: str, tokens: list[str]) -> None:
+    assert WORDS.tokens(text) == tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ('A "quoted" (word); well-known: yes! no? a.b,c\\d\ne', ["a", "quoted", "word", "well", "known", "yes", "no", "a", "b", "c", "d", "e"]),
+        ("it's [x] {y} a\tb", ["it's", "[x]", "{y}", "a\tb"]),
+        ("CAFÉ", ["café"]),
+        ("İ", ["İ"]),
+    ],
+)
+def test_tulu(text: str, tokens: list[str]) -> None:
+    assert TULU.tokens(text) == tokens
+
+
+TEXTS = st.text(
+    st.one_of(st.characters(codec="utf-8"), st.sampled_from("aAbB  ..,;\n-é\u0301\u00ad\u200b’日ｶﾞ𠀀😀ﷺ½")), max_size=60
+)
+
+
+@pytest.mark.parametrize("name", sorted(TOKENIZERS))
+@settings(deadline=None)
+@given(text=TEXTS)
+def test_compiled_split_equals_the_tokenizer(name: str, text: str) -> None:
+    fold = FOLDS[name]
+    data = np.frombuffer(text.encode() + b"\0", np.uint8)
+    folded, bounds = split(fold, data, 0, len(data) - 1)
+    found = [folded[a:b].tobytes().decode() for a, b in pairwise(bounds)]
+    assert found == TOKENIZERS[name].tokens(text)
+    hashes = np.empty(40 * len(data), np.uint64)
+    count = hash_tokens(fold.ascii_codes, fold.byte_codes, fold.offsets, fold.text, data, 0, len(data) - 1, hashes)
+    assert hashes[:count].tolist() == hash_folded(fold.byte_codes, folded, bounds).tolist()
