@@ -53,7 +53,7 @@ def views(w: Warehouse, resolved: list[Resolved]) -> duckdb.DuckDBPyConnection:
             opened.execute(f'create view "{namespace}"."{short}" as {query(each)}')
         except duckdb.IOException as error:
             raise CaravanError(
-                f"{each} cannot be read: {error}. `python -m warehouse doctor` lists all files that are missing."
+                f"{each} cannot be read: {str(error).splitlines()[0]}. `python -m warehouse doctor` lists all files that are missing."
             ) from error
     return opened
 

@@ -5,8 +5,10 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -27,6 +29,10 @@ def processes() -> ForkServerContext:
     """Starts child processes that have everything imported, within milliseconds."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["warehouse_rows"])
+    # The server finds what it preloads by the environment alone, and says nothing where it finds it not.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+        forkserver.ensure_running()
     return context
 
 

@@ -1,7 +1,9 @@
 """Rows for the warehouse's tests, and what its child processes do."""
 
 import contextlib
+import os
 import random
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +11,7 @@ import pyarrow.parquet as pq
 
 import warehouse
 from warehouse.catalogue import Warehouse
-from warehouse.commit import Job, commit, commit_arrow, stage
+from warehouse.commit import Job, code_version, commit, commit_arrow, stage
 from warehouse.errors import CaravanError
 from warehouse.refs import resolve
 
@@ -40,8 +42,10 @@ def contents(w: Warehouse, reference: str) -> list[tuple[str, int, str]]:
     return sorted((r["source"], r["row"], r["messages"][0]["content"]) for r in table.to_pylist())
 
 
-def append_many(root: str, worker: int, commits: int, alone: bool) -> None:
+def append_many(root: str, worker: int, commits: int, alone: bool, uri: str) -> None:
     """Append three rows at a time; `alone`: as if on another machine, without taking turns with other processes."""
+    if uri:
+        os.environ["CARAVAN_CATALOGUE"] = uri
     if alone:
         Warehouse.turn = lambda self, name: contextlib.nullcontext()  # type: ignore[method-assign, assignment]
     w = warehouse.open(root)
@@ -49,10 +53,12 @@ def append_many(root: str, worker: int, commits: int, alone: bool) -> None:
         commit_arrow(w, "raw.prompts", prompts("ab"[worker % 2], 3, start=worker * 10_000 + number * 3), JOB)
 
 
-def replace_for_ever(root: str, rows: int, seed: int) -> None:
+def replace_for_ever(root: str, rows: int, seed: int, ready: Event) -> None:
     """Stage, write and commit without end: replacements of two sources, sometimes appends of a third."""
     choice = random.Random(seed)
     w = warehouse.open(root)
+    code_version()
+    ready.set()
     number = 0
     while True:
         number += 1
