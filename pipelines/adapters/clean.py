@@ -49,7 +49,8 @@ def json_string(text: str) -> str:
         return text
     try:
         value = json.loads(text)
-        return value if isinstance(value, str) else text
+        value.encode()  # half a surrogate pair is no text
+        return value
     except ValueError:
         return text
 
