@@ -40,7 +40,7 @@ def _small_star(edges: DataFrame) -> DataFrame:
 
 def _equal(one: DataFrame, other: DataFrame) -> bool:
     """Whether two sets of edges are the same."""
-    return one.count() == other.count() and one.join(other, on=["a", "b"], how="left_anti").isEmpty()
+    return one.join(other, on=["a", "b"], how="left_anti").isEmpty() and one.count() == other.count()
 
 
 def _keep(df: DataFrame) -> DataFrame:

@@ -25,6 +25,7 @@ from warehouse.spark import read, session, write
 
 TABLE = "attr.duplicates"
 KINDS = ["exact", "near"]
+ROWS_A_PART = 20_000  # prompts in one piece of a shuffle
 EXAMPLES = """examples:
   every source, equal and nearly equal prompts; of a cluster the row of lima is kept before those of others:
     spark-submit pipelines/deduplicate.py --priority lima,oasst1
@@ -49,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     inputs = [ref for ref in (train, other) if ref]
     print("reads", *inputs)
     spark = session("deduplicate", {"spark.sql.execution.arrow.maxRecordsPerBatch": "1000"})
+    if not spark.sparkContext.getConf().contains("spark.sql.shuffle.partitions"):
+        # What is kept between passes stays in as many pieces as it was shuffled into, and two hundred are too many for a small set.
+        parts = max(spark.sparkContext.defaultParallelism, sum(ref.rows for ref in inputs) // ROWS_A_PART)
+        spark.conf.set("spark.sql.shuffle.partitions", str(parts))
     rows = prompts(spark, train, options.sources)
     if other:
         others = prompts(spark, other, options.against_sources)

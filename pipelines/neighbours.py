@@ -24,9 +24,9 @@ def clusters(texts: DataFrame, threshold: float) -> DataFrame:
     """texts (text_id, text) -> (text_id, root): the texts that are linked, over any number of steps, by pairs at the threshold."""
     bucketed = buckets(texts, threshold).persist(StorageLevel.DISK_ONLY)
     # First each bucket against its smallest text: of a template that leaves one component, and few pairs to look at.
-    stars = similar(candidates(bucketed, [_hub()]), texts, threshold).persist(StorageLevel.DISK_ONLY)
+    stars = similar(candidates(bucketed, [hub()]), texts, threshold).persist(StorageLevel.DISK_ONLY)
     roots = components(stars)
-    windows = candidates(bucketed, [_before(place) for place in range(1, WINDOW + 1)])
+    windows = candidates(bucketed, [before(place) for place in range(1, WINDOW + 1)])
     joined = similar(_apart(windows, roots), texts, threshold).select("a", "b").localCheckpoint()
     found = roots if joined.isEmpty() else components(stars.select("a", "b").union(joined))
     stars.unpersist()
@@ -40,7 +40,7 @@ def matches(texts: DataFrame, threshold: float) -> DataFrame:
     Only pairs at the threshold count. Of equally similar ones it is the smallest.
     """
     bucketed = buckets(texts, threshold)
-    near = [_hub("fixed"), _fixed_before(), _fixed_after()]
+    near = [hub("fixed"), _fixed_before(), _fixed_after()]
     pairs = candidates(bucketed, near, "not fixed")
     best = F.min_by(F.struct("a", "similarity"), F.struct(-F.col("similarity"), "a"))
     found = similar(pairs, texts, threshold).groupBy("b").agg(best.alias("best"))
@@ -110,12 +110,12 @@ def _fixed() -> Column:
     return F.when(F.col("fixed"), F.col("text_id"))
 
 
-def _hub(condition: str = "true") -> Column:
+def hub(condition: str = "true") -> Column:
     """The smallest text of the bucket."""
     return F.min(F.when(F.expr(condition), F.col("text_id"))).over(Window.partitionBy("bucket"))
 
 
-def _before(place: int) -> Column:
+def before(place: int) -> Column:
     """The text so many places before."""
     return F.lag("text_id", place).over(_sorted())
 
