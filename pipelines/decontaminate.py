@@ -61,15 +61,15 @@ def main(arguments: list[str] | None = None) -> None:
             spark = session("decontaminate")
             evaluations, index = indexing.result()
         console.print(f"indexed {len(evaluations.fields):,} instances of {len(evaluations.names)} evaluations")
-        records = _scan(spark, index, evaluations, splits, args.max_pairs, output)
+        records, training = _scan(spark, index, evaluations, splits, args.max_pairs, output)
         tokenizer = str(TOKENIZERS[args.tokenizer])
         pairs = evidence.evidence(records, tokenizer, args.ngram)
         if w and train_ref and evals_ref:
-            files = _commit(w, pairs, records, args, [train_ref, evals_ref], console)
+            files = _commit(w, pairs, list(training), args, [train_ref, evals_ref], console)
         else:
             assert output is not None
             files = write(pairs.drop("prompt_id", "instance_id"), output.evidence)
-        found = _report(args, tokenizer, evaluations, index, records, files)
+        found = _report(args, tokenizer, evaluations, index, training, records, files)
         report.show(found, Console())
         if output is not None:
             if train_ref is None:
@@ -117,23 +117,27 @@ def _scan(
     splits: list[inputs.TrainingSplit],
     max_pairs: int,
     output: Output | None,
-) -> DataFrame:
+) -> tuple[DataFrame, dict[str, dict[str, int]]]:
+    """The records of the scan, computed once, and rows and rejects of each training set."""
     names = pa.array([name for fields in evaluations.fields for name, _ in fields], pa.string())
     keys = evaluations.keys.drop_columns("suite").combine_chunks()
     plan = task.Plan(index, keys, names, splits, max_pairs, output.staging if output else None)
-    return evidence.scan(spark, plan).persist(StorageLevel.MEMORY_AND_DISK)
+    records = evidence.scan(spark, plan).persist(StorageLevel.MEMORY_AND_DISK)
+    parts = evidence.parts(records).collect()
+    if failures := [part["failure"] for part in parts if part["failure"]]:
+        raise CaravanError(failures[0])
+    return records, {part["train_set"]: {"rows": part["rows"], "rejects": part["rejects"]} for part in parts}
 
 
 def _commit(
     w: warehouse.Warehouse,
     pairs: DataFrame,
-    records: DataFrame,
+    train_sets: list[str],
     args: argparse.Namespace,
     reading: list[Resolved],
     console: Console,
 ) -> list[str]:
     files = write(pairs, stage(w, TABLE), partition="train_set")
-    train_sets = [row["train_set"] for row in evidence.parts(records).collect()]
     settings = {"ngram": args.ngram, "threshold": str(args.threshold), "tokenizer": args.tokenizer}
     job = Job("pipelines.decontaminate", arguments=settings, inputs=reading)
     snapshot = commit(w, TABLE, files, job, replace={"train_set": train_sets})
@@ -146,14 +150,12 @@ def _report(
     tokenizer: str,
     evaluations: inputs.Evaluations,
     index: Index,
+    training: dict[str, dict[str, int]],
     records: DataFrame,
     files: list[str],
 ) -> report.Report:
     described = _describe(evaluations, index)
-    rows = {row["train_set"]: row["rows"] for row in evidence.parts(records).collect()}
-    rejects = {
-        row["train_set"]: row["count"] for row in evidence.rejects(records).groupBy("train_set").count().collect()
-    }
+    rows = {name: part["rows"] for name, part in training.items()}
     cells = verdict.matrix(
         files,
         {each["eval_set"]: each["instances"] for each in described},
@@ -174,10 +176,7 @@ def _report(
             "policy": args.policy,
         },
         evaluations=described,
-        training=[
-            {"train_set": name, "rows": count, "rejects": rejects.get(name, 0), "removed": removed[name]}
-            for name, count in rows.items()
-        ],
+        training=[{"train_set": name, **part, "removed": removed[name]} for name, part in training.items()],
         cells=cells,
         examples=report.with_texts([example.asDict() for example in examples], evaluations),
     )

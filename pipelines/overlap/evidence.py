@@ -66,11 +66,15 @@ def examples(records: DataFrame, each: int) -> DataFrame:
 
 
 def parts(records: DataFrame) -> DataFrame:
-    """How many rows of each training set were read."""
+    """How many rows of each training set were read, and how many records could not be; or what failed, in `detail`."""
     return (
-        records.where("record = 'part'")
+        records.where("record in ('part', 'reject', 'failure')")
         .groupBy("train_set")
-        .agg(F.sum("pairs").cast("long").alias("rows"))
+        .agg(
+            F.sum("pairs").cast("long").alias("rows"),
+            F.count_if(F.col("record") == "reject").alias("rejects"),
+            F.min(F.when(F.col("record") == "failure", F.col("detail"))).alias("failure"),
+        )
         .orderBy("train_set")
     )
 

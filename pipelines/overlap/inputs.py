@@ -3,19 +3,23 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 import warehouse
 from pipelines.files import Split, expand, plan, records, relative
+from pipelines.readers import open_binary
 from warehouse.errors import CaravanError
 from warehouse.read import arrow
 from warehouse.refs import Resolved
 
 # Looked for in this order where the user names no field.
 TRAIN_FIELDS = ("messages", "conversations", "prompt", "instruction", "question", "problem", "text")
+SAMPLE = 100  # records of a file whose fields are looked at
 EVAL_FIELDS = ("question", "problem", "prompt", "instruction", "input", "text")
 
 
@@ -55,7 +59,7 @@ class TrainingSplit:
     train_set: str
     name: str  # the file, as evidence calls it
     split: Split
-    field: str | None  # None: found in the file
+    field: str  # that holds the prompt
     in_warehouse: bool
 
 
@@ -128,10 +132,27 @@ def training_splits(
     """Splits of plain files: a training set for each pattern, called NAME in NAME=pattern, else after the file or folder."""
     found = []
     for name, file, shown in _named_files(patterns, one_set_a_pattern=True):
-        found += [TrainingSplit(name, shown, split, field, False) for split in plan([file], format, each=each)]
-    if not found:
-        raise CaravanError(f"There is no row in {', '.join(patterns)}: the files are empty.")
+        splits = plan([file], format, each=each)
+        known = _fields(file, splits)
+        if not known:
+            raise CaravanError(f"There is no readable row in {file}.")
+        [chosen] = [field] if field else _detect(file, known, TRAIN_FIELDS, "--train-field")
+        if chosen not in known:
+            raise CaravanError(
+                f"{file} has no field '{chosen}'. It has: {', '.join(known)}. Name one with --train-field."
+            )
+        found += [TrainingSplit(name, shown, split, chosen, False) for split in splits]
     return found
+
+
+def _fields(file: str, splits: Sequence[Split]) -> list[str]:
+    """The columns of a Parquet file, or the fields of the first records of any other."""
+    if splits and splits[0].format == "parquet":
+        with open_binary(file) as stream:
+            return list(pq.read_schema(stream).names)
+    read = (record.value for split in splits for record in records(split))
+    first = islice((value for value in read if value is not None), SAMPLE)
+    return list(dict.fromkeys(field for value in first for field in value))
 
 
 def training_splits_of(

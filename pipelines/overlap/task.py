@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.files import records
 from pipelines.overlap.index import Index
-from pipelines.overlap.inputs import TRAIN_FIELDS, TrainingSplit
+from pipelines.overlap.inputs import TrainingSplit
 from pipelines.overlap.scan import EXACT, INSTANCE_BEST, ROW_KEPT, TRAINING_SIDE, Found, State, scan, state
 from pipelines.overlap.texts import Texts, texts
 from pipelines.readers import open_binary
@@ -26,7 +26,8 @@ _TRAIN_SPAN = pa.list_(pa.struct([("turn", pa.int32()), ("start", pa.int32()), (
 _EVAL_SPAN = pa.list_(pa.struct([("field", pa.string()), ("start", pa.int32()), ("end", pa.int32())]))
 
 # A line is a pair (record 'pair'), the pairs of an instance in a part of a training set ('count'), a part of a training set
-# that was read ('part', pairs = its rows) or a record that could not be read ('reject').
+# that was read ('part', pairs = its rows), a record that could not be read ('reject'), or what a user has to mend before the
+# job can go on ('failure': as an exception, Spark would try it four times and wrap it).
 SCHEMA = pa.schema(
     [
         ("record", pa.string()),
@@ -50,7 +51,10 @@ SCHEMA = pa.schema(
         ("row_kept", pa.bool_()),
         ("instance_best", pa.bool_()),
         ("pairs", pa.int64()),
-        ("detail", pa.string()),  # of a pair: how the matched turn begins; of a reject: reason and content as JSON
+        (
+            "detail",
+            pa.string(),
+        ),  # how the matched turn begins; of a reject, reason and content as JSON; of a failure, what
     ]
 )
 
@@ -82,26 +86,34 @@ def run(plan: Plan, numbers: Iterator[int]) -> Iterator[pa.RecordBatch]:
     progress = state(plan.index)
     current: str | None = None
     for number in numbers:
-        part = plan.splits[number]
         rows = 0
         rejects: list[dict[str, Any]] = []
-        for train_set, batch in _batches(plan, number, rejects):
-            if train_set != current:
-                yield from _counts(current, progress, plan)
-                current = train_set
-            rows += len(batch.row)
-            found = texts(batch.column)
-            if found is None:
-                raise CaravanError(
-                    f"{part.split.file}: the column to check is {batch.column.type}. It must be text, a list of texts, or a "
-                    "conversation (a list of messages with role and content). Name another with --train-field."
-                )
-            pairs = scan(plan.index, progress, *found, plan.max_pairs)
-            if len(pairs.pairs):
-                yield _pairs(train_set, batch, found, pairs, plan)
-        line = {"record": "part", "train_set": current or part.train_set, "instance": number, "pairs": rows}
-        yield pa.RecordBatch.from_pylist([line, *rejects], schema=SCHEMA)
-    yield from _counts(current, progress, plan)
+        try:
+            for train_set, batch in _batches(plan, number, rejects):
+                if train_set != current:
+                    yield from _counts(current, progress)
+                    current = train_set
+                rows += len(batch.row)
+                read = texts(batch.column)
+                if read is None:
+                    raise CaravanError(
+                        f"{plan.splits[number].split.file}: the column to check is {batch.column.type}. It must be text, a list of "
+                        "texts, or a conversation (a list of messages with role and content). Name another with --train-field."
+                    )
+                found = scan(plan.index, progress, *read, plan.max_pairs)
+                if len(found.pairs):
+                    yield _pairs(train_set, batch, read, found, plan)
+        except CaravanError as error:
+            yield _lines([{"record": "failure", "detail": str(error)}])
+            return
+        yield _lines(
+            [{"record": "part", "train_set": current or plan.splits[number].train_set, "pairs": rows}, *rejects]
+        )
+    yield from _counts(current, progress)
+
+
+def _lines(values: list[dict[str, Any]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(values, schema=SCHEMA)
 
 
 def _batches(plan: Plan, number: int, rejects: list[dict[str, Any]]) -> Iterator[tuple[str, Batch]]:
@@ -113,9 +125,7 @@ def _batches(plan: Plan, number: int, rejects: list[dict[str, Any]]) -> Iterator
                 yield batch.column("source")[0].as_py(), Batch(*keys)
     elif part.split.format == "parquet":
         row = part.split.first_row
-        with open_binary(part.split.file) as stream:
-            field = part.field or _detect(part, pq.ParquetFile(stream).schema_arrow.names)
-        for batch in _parquet(part, [field]):
+        for batch in _parquet(part, [part.field]):
             yield part.train_set, _keyed(part, batch.column(0), np.arange(row, row + len(batch)))
             row += len(batch)
     else:
@@ -124,14 +134,8 @@ def _batches(plan: Plan, number: int, rejects: list[dict[str, Any]]) -> Iterator
 
 def _parquet(part: TrainingSplit, columns: list[str]) -> Iterator[pa.RecordBatch]:
     with open_binary(part.split.file) as stream:
-        file = pq.ParquetFile(stream)
-        known = file.schema_arrow.names
-        if missing := [name for name in columns if name not in known]:
-            raise CaravanError(
-                f"{part.split.file} has no column '{missing[0]}'. It has: {', '.join(known)}. Name one with --train-field."
-            )
         groups = range(part.split.start, part.split.end)
-        yield from file.iter_batches(BATCH_ROWS, groups, columns, use_threads=False)
+        yield from pq.ParquetFile(stream).iter_batches(BATCH_ROWS, groups, columns, use_threads=False)
 
 
 def _text_batches(plan: Plan, number: int, rejects: list[dict[str, Any]]) -> Iterator[tuple[str, Batch]]:
@@ -163,17 +167,12 @@ def _text_batches(plan: Plan, number: int, rejects: list[dict[str, Any]]) -> Ite
 def _stage(plan: Plan, number: int, piece: int, values: list[dict[str, Any]], rows: list[int]) -> tuple[str, Batch]:
     part = plan.splits[number]
     names = list(dict.fromkeys(name for value in values for name in value))
-    field = part.field or _detect(part, names)
-    if field not in names:
-        raise CaravanError(
-            f"{part.split.file} has no field '{field}'. Its records have: {', '.join(names)}. Name one with --train-field."
-        )
     columns = {name: typed([value.get(name) for value in values]) for name in names}
     if plan.staging is not None:
         table = pa.table({**columns, ROW: pa.array(rows, pa.int64())})
         with fsspec.open(f"{plan.staging}/{number:06d}-{piece:04d}.parquet", "wb") as stream:
             pq.write_table(table, stream, compression="zstd")
-    return part.train_set, _keyed(part, columns[field], np.array(rows, np.int64))
+    return part.train_set, _keyed(part, columns.get(part.field, pa.nulls(len(rows))), np.array(rows, np.int64))
 
 
 def typed(values: list[Any]) -> pa.Array:
@@ -196,15 +195,6 @@ def _has_empty_struct(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.num_fields == 0 or any(_has_empty_struct(kind.field(i).type) for i in range(kind.num_fields))
     return pa.types.is_list(kind) and _has_empty_struct(kind.value_type)
-
-
-def _detect(part: TrainingSplit, names: list[str]) -> str:
-    found = next((field for field in TRAIN_FIELDS if field in names), None)
-    if found is None:
-        raise CaravanError(
-            f"{part.split.file}: which field holds the prompt? Name it with --train-field. It has: {', '.join(names)}."
-        )
-    return found
 
 
 def _keyed(part: TrainingSplit, column: pa.Array, rows: np.ndarray) -> Batch:
@@ -271,7 +261,7 @@ def _spans(plan: Plan, instance: np.ndarray, spans: np.ndarray, ends: np.ndarray
     return lists
 
 
-def _counts(train_set: str | None, progress: State, plan: Plan) -> Iterator[pa.RecordBatch]:
+def _counts(train_set: str | None, progress: State) -> Iterator[pa.RecordBatch]:
     """The pairs of each instance since the last call."""
     instances = np.flatnonzero(progress.pairs)
     if train_set is not None and len(instances):
