@@ -38,7 +38,7 @@ def test_a_hundred_kills(processes: ForkServerContext, warehouse_root: Path) -> 
     start = time.monotonic()
     good = commit_arrow(w, TABLE, prompts("a", ROWS), JOB)
     # Kills fall into the first few commits of each child, however fast the machine is.
-    span = 4 * (time.monotonic() - start)
+    span = min(0.5, 4 * (time.monotonic() - start))
     warehouse.tags.create(w, TABLE, "good", good)
     expected = contents(w, f"{TABLE}@good")
     for number in range(KILLS):
@@ -53,7 +53,7 @@ def test_a_hundred_kills(processes: ForkServerContext, warehouse_root: Path) -> 
         whole(warehouse_root)
     w = warehouse.open(str(warehouse_root))
     snapshots = warehouse.history.log(w, TABLE)
-    assert len(snapshots) > 20, "too few children got to commit anything"
+    assert len(snapshots) > 10, "too few children got to commit anything"
     assert contents(w, f"{TABLE}@good") == expected
     for entry in moments.sample(snapshots, 20):
         resolved = resolve(w, f"{TABLE}@{entry.snapshot_id}")
