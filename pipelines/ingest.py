@@ -288,14 +288,14 @@ def _holds(w: warehouse.Warehouse, table: str, names: Sequence[str]) -> bool:
 
 def report(results: Sequence[Result], console: Console) -> None:
     """Print what was read, and the first unreadable records."""
-    table = Table("source", "rows", "prompts", "completions", "instances", "rejects", "left out", "licence")
+    table = Table("source", "rows", "prompts", "completions", "instances", "rejects", "left out", box=None)
     for r in results:
         if r.summary is None:
-            table.add_row(r.source.name, "unchanged", *[""] * 6)
+            table.add_row(r.source.name, "unchanged", *[""] * 5)
             continue
         counts = [r.summary.counts[t] for t in ("raw.prompts", "raw.completions", "raw.eval_instances", "raw.rejects")]
         cells = [f"{n:,}" if n else "" for n in (r.rows, *counts, r.summary.left_out)]
-        table.add_row(r.source.name, *cells, r.source.licence)
+        table.add_row(r.source.name, *cells)
     console.print(table)
     for r in results:
         for file, row, reason in r.summary.examples if r.summary else []:
@@ -319,8 +319,11 @@ def main() -> None:
 
     w = warehouse.open(arguments.warehouse)
     spark = session("ingest")
-    with console.status(f"Reading {len(sources)} sources …"):
-        results = ingest(spark, w, sources, known)
+    try:
+        with console.status(f"Reading {len(sources)} sources …"):
+            results = ingest(spark, w, sources, known)
+    finally:
+        spark.stop()
     report(results, console)
     for r in results:
         console.print(f"read  {r.source.location} at {r.revision}", markup=False, highlight=False, soft_wrap=True)
