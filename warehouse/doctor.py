@@ -123,5 +123,5 @@ def _half_ingested(w: Warehouse, tables: list[str]) -> Iterator[Finding]:
                 "half-ingested source",
                 table,
                 f"{source} is at revision {revision} here, and raw.sources knows {known}",
-                f"ingest {source} again: `python -m pipelines.ingest {source}`",
+                f"ingest {source} again: `python -m pipelines.ingest --source {source}`",
             )

@@ -85,14 +85,13 @@ def arrow(w: Warehouse, resolved: Resolved, columns: list[str] | None = None, wh
 
 
 def hugging_face(w: Warehouse, resolved: Resolved) -> "datasets.Dataset":
-    """Rows of a reference as a `datasets.Dataset`, memory-mapped from the local cache of that library."""
+    """Rows of a reference as a `datasets.Dataset`: mapped from that library's cache, or in memory from an object store."""
     import datasets
 
     schema = contracts.load(resolved.table).arrow_schema()
     features = datasets.Features.from_arrow_schema(schema)
     if not resolved.files:
         return datasets.Dataset.from_dict({name: [] for name in schema.names}, features=features)
-    options = {} if w.settings.local else {"storage_options": dict(w.io.properties)}
-    return datasets.load_dataset(
-        "parquet", data_files=list(resolved.files), split="train", features=features, **options
-    )
+    if not w.settings.local:
+        return datasets.Dataset(datasets.table.InMemoryTable(arrow(w, resolved)))
+    return datasets.load_dataset("parquet", data_files=list(resolved.files), split="train", features=features)

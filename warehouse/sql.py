@@ -25,9 +25,7 @@ def prepare(opened: duckdb.DuckDBPyConnection, w: Warehouse) -> None:
         # The same file system, and so the same credentials, that Iceberg uses.
         uri = urlparse(w.root)
         assert isinstance(w.io, PyArrowFileIO)
-        wrapped = ArrowFSWrapper(w.io.fs_by_scheme(uri.scheme, uri.netloc))
-        wrapped.protocol = uri.scheme
-        opened.register_filesystem(wrapped)
+        opened.register_filesystem(ArrowFSWrapper(w.io.fs_by_scheme(uri.scheme, uri.netloc)))
 
 
 def literal(text: str) -> str:
