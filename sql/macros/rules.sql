@@ -22,11 +22,3 @@
 {% macro asked_rows(eligible) -%}
     round(mixtures.fraction * coalesce(mixtures.rows, mixtures.share * {{ eligible }}, {{ eligible }}))
 {%- endmacro %}
-
-{# A pattern of sql/seeds/self_statements.csv as a regular expression for one name; texts and names are in lower case. #}
-{% macro self_statement(pattern, name) -%}
-    replace(
-        replace({{ pattern }}, '{made}', '(?:made|created|developed|trained|built|designed|programmed)(?: and \w+)?'),
-        '{name}', '\b' || regexp_escape({{ name }}) || '\b'
-    )
-{%- endmacro %}

@@ -61,4 +61,7 @@ empty as (
 
 select * from compared where found != asked
 union all
+select mixture, source || ' (not ingested)', 1, 0 from mixtures
+anti join {{ ref('stg_sources') }} as sources using (source)
+union all
 select * from empty

@@ -10,9 +10,9 @@ best_models as (
 
 ),
 
-self_statements as (
+findings as (
 
-    select * from {{ ref('int_self_statements') }}
+    select * from {{ ref('int_text_findings') }}
 
 ),
 
@@ -32,15 +32,15 @@ other_models as (
 
 ),
 
-said_by_response as (
+of_response as (
 
-    select {{ row_key() }}, sample, detail as said from self_statements where sample is not null
+    select * from findings where sample is not null
 
 ),
 
-said_before as (
+of_earlier_turns as (
 
-    select {{ row_key() }}, detail as said from self_statements where sample is null
+    select * from findings where sample is null
 
 ),
 
@@ -59,13 +59,13 @@ judged as (
         completions.score,
         case
             when completions.preference = 'rejected' then 'rejected_response'
-            when not regexp_matches(completions.content, '[^\s\p{Z}\p{C}]') then 'empty_response'
+            when of_response.reason = 'empty_response' then 'empty_response'
             when other_models.source is not null then 'other_model'
-            when coalesce(said_by_response.said, said_before.said) is not null then 'speaks_of_model'
-        end as reason,
-        case reason
+            else coalesce(of_response.reason, of_earlier_turns.reason)
+        end as why,
+        case why
             when 'other_model' then coalesce(completions.model, 'not named')
-            when 'speaks_of_model' then coalesce(said_by_response.said, said_before.said)
+            when 'speaks_of_model' then coalesce(of_response.detail, 'earlier turn: ' || of_earlier_turns.detail)
         end as detail
 
     from completions
@@ -73,13 +73,13 @@ judged as (
         on
             completions.source = other_models.source
             and completions.model is not distinct from other_models.model
-    left join said_by_response
+    left join of_response
         on
-            {{ same_row('completions', 'said_by_response') }}
-            and completions.sample = said_by_response.sample
-    left join said_before
-        on {{ same_row('completions', 'said_before') }}
+            {{ same_row('completions', 'of_response') }}
+            and completions.sample = of_response.sample
+    left join of_earlier_turns
+        on {{ same_row('completions', 'of_earlier_turns') }}
 
 )
 
-select * from judged
+select * exclude (why, detail), why as reason, detail from judged

@@ -32,15 +32,16 @@ joined as (
         mixture.file,
         mixture.row,
         mixture.branch,
-        prompts.messages || [{'role': 'assistant', 'content': completions.content}] as messages,
+        if(completions.content is null, null, prompts.messages || [{'role': 'assistant', 'content': completions.content}]) as messages,
         mixture.licence,
         mixture.skill,
         mixture.language,
         mixture.model
 
     from mixture
-    inner join prompts using ({{ row_key() }})
-    inner join completions using ({{ row_key() }}, sample)
+    -- A text that were missing would break the table's contract, where an inner join would lose the row.
+    left join prompts using ({{ row_key() }})
+    left join completions using ({{ row_key() }}, sample)
 
 )
 
