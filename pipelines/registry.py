@@ -9,6 +9,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from pipelines.adapters import ADAPTERS, CLEAN, ROLES, VERSION
 from warehouse import licences
 from warehouse.errors import CaravanError
 
-BUILT_IN = Path(__file__).parent / "sources.toml"
+BUILT_IN = resources.files("pipelines") / "sources.toml"  # inside a zip too
 Patterns = tuple[str, ...]
 
 
@@ -168,6 +170,7 @@ def load(*paths: str | Path) -> Registry:
     excluded: dict[str, str] = {}
     terms: dict[str, str] = {}
     for path in (BUILT_IN, *map(Path, paths)):
+        folder = path.parent if isinstance(path, Path) else Path()
         for kind, tables in _read(path).items():
             if kind == "terms":
                 terms |= tables
@@ -176,7 +179,7 @@ def load(*paths: str | Path) -> Registry:
                 if kind == "excluded":
                     excluded[name] = table["reason"]
                     continue
-                sources[name] = declare(name, kind, table, path.parent, str(path))
+                sources[name] = declare(name, kind, table, folder, str(path))
                 excluded.pop(name, None)
     registry = Registry(sources, excluded, terms)
     for source in sources.values():
@@ -230,7 +233,7 @@ def _path(path: str, folder: Path) -> str:
     return expanded if "://" in expanded else str(folder / expanded)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Traversable) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             tables = tomllib.load(stream)

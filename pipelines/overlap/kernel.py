@@ -3,6 +3,7 @@
 Hashes only find candidates; equality is always decided on the tokens' bytes.
 """
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,8 @@ from numba import njit, uint64
 
 from pipelines.overlap.tokenizers import FoldTable
 
-compiled = njit(nogil=True, cache=True)
+# Inside a wheel that was shipped to an executor there is no place for a cache.
+compiled = njit(nogil=True, cache=os.path.exists(__file__))
 
 BASE = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
