@@ -85,17 +85,6 @@ def query(root, sql):
     return warehouse.connect(root=str(root)).sql(sql).fetchall()
 
 
-@pytest.fixture(scope="module")
-def shared_lake(shared_data, spark, tmp_path_factory):
-    """All of the real data, ingested by one call."""
-    os.environ["CARAVAN_TEST_DATA"] = str(shared_data)
-    root = tmp_path_factory.mktemp("shared") / "lake"
-    w = warehouse.open(str(root))
-    known = registry.load(SHARED)
-    ingest(spark, w, [*DECLARED["training"], *DECLARED["evaluation"]], known)
-    return root
-
-
 def test_every_real_set_is_declared_and_expected():
     assert set(TRAINING) == set(DECLARED["training"])
     assert set(EVALUATIONS) == set(DECLARED["evaluation"])
