@@ -42,8 +42,9 @@ def test_a_hundred_kills(processes: ForkServerContext, warehouse_root: Path) -> 
     warehouse.tags.create(w, TABLE, "good", good)
     expected = contents(w, f"{TABLE}@good")
     for number in range(KILLS):
+        # Every other child has committed once before its moment comes, so that the table grows on a slow machine too.
         ready = processes.Event()
-        child = processes.Process(target=replace_for_ever, args=(str(warehouse_root), ROWS, number, ready))
+        child = processes.Process(target=replace_for_ever, args=(str(warehouse_root), ROWS, number, ready, number % 2))
         child.start()
         assert ready.wait(60)
         time.sleep(moments.uniform(0, span))
@@ -53,7 +54,7 @@ def test_a_hundred_kills(processes: ForkServerContext, warehouse_root: Path) -> 
         whole(warehouse_root)
     w = warehouse.open(str(warehouse_root))
     snapshots = warehouse.history.log(w, TABLE)
-    assert len(snapshots) > 10, "too few children got to commit anything"
+    assert len(snapshots) >= KILLS / 2, "too few children got to commit anything"
     assert contents(w, f"{TABLE}@good") == expected
     for entry in moments.sample(snapshots, 20):
         resolved = resolve(w, f"{TABLE}@{entry.snapshot_id}")

@@ -53,14 +53,15 @@ def append_many(root: str, worker: int, commits: int, alone: bool, uri: str) -> 
         commit_arrow(w, "raw.prompts", prompts("ab"[worker % 2], 3, start=worker * 10_000 + number * 3), JOB)
 
 
-def replace_for_ever(root: str, rows: int, seed: int, ready: Event) -> None:
-    """Stage, write and commit without end: replacements of two sources, sometimes appends of a third."""
+def replace_for_ever(root: str, rows: int, seed: int, ready: Event, commits_before: int) -> None:
+    """Stage, write and commit without end, `ready` after some commits: two sources are replaced, a third is appended to."""
     choice = random.Random(seed)
     w = warehouse.open(root)
     code_version()
-    ready.set()
     number = 0
     while True:
+        if number == commits_before:
+            ready.set()
         number += 1
         source = choice.choice("abc")
         start = (seed * 1000 + number) * 10 if source == "c" else 0
