@@ -1,6 +1,7 @@
 """The n-gram index of the evaluation instances: built once on the driver, broadcast, read by `overlap.scan`."""
 
 from array import array
+from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -98,8 +99,7 @@ def build(
     budget = totals * threshold.numerator // threshold.denominator
     frequency = np.bincount(gram, minlength=len(gram_hash))
     anchored = _choose_anchors(position, at, frequency[gram], budget, ngram)
-    anchors = np.unique((gram[anchored].astype(np.int64) << 32) | owner[anchored])
-    anchor_start = np.searchsorted(anchors >> 32, np.arange(len(gram_hash) + 1)).astype(np.int64)
+    anchor_start, anchor_instance = _anchor_lists(gram[anchored], owner[anchored], len(gram_hash))
     short = np.flatnonzero((np.diff(position) == 0) & (totals > 0))
     short_hash = _hash_runs(token_hash, first[short], totals[short])
     return Index(
@@ -110,7 +110,7 @@ def build(
             hash=gram_hash,
             token=distinct,
             anchor_start=anchor_start,
-            anchor_instance=(anchors & 0xFFFFFFFF).astype(np.int32),
+            anchor_instance=anchor_instance,
             bloom=_bloom(gram_hash[np.diff(anchor_start) > 0]),
         ),
         instances=Instances(
@@ -130,12 +130,13 @@ def build(
 
 def _intern(instances: Sequence[Sequence[str]], tokenizer: Tokenizer) -> tuple[Tokens, np.ndarray]:
     """Number the distinct tokens by first appearance; and where each field's tokens start."""
-    known: dict[str, int] = {}
+    known: defaultdict[str, int] = defaultdict()
+    known.default_factory = known.__len__
     numbers = array("i")
     field_start = array("q", [0])
     for texts in instances:
         for text in texts:
-            numbers.extend([known.setdefault(token, len(known)) for token in tokenizer.tokens(text)])
+            numbers.extend([known[token] for token in tokenizer.tokens(text)])
             field_start.append(len(numbers))
     encoded = [token.encode() for token in known]
     text_bytes = np.frombuffer(b"".join(encoded), np.uint8)
@@ -225,6 +226,27 @@ def _choose_anchors(position, at, frequency, budget, ngram):
                 used += fresh
                 anchored[first + i] = False
     return anchored
+
+
+@compiled
+def _anchor_lists(gram, owner, grams):
+    """The instances of which each n-gram is an anchor, as offsets and numbers. `owner` ascends, so repeats are adjacent."""
+    start = np.zeros(grams + 1, np.int64)
+    last = np.full(grams, -1, np.int64)
+    for i in range(gram.shape[0]):
+        if last[gram[i]] != owner[i]:
+            last[gram[i]] = owner[i]
+            start[gram[i] + 1] += 1
+    start = np.cumsum(start)
+    instance = np.empty(start[grams], np.int32)
+    last[:] = -1
+    end = start[:-1].copy()
+    for i in range(gram.shape[0]):
+        if last[gram[i]] != owner[i]:
+            last[gram[i]] = owner[i]
+            instance[end[gram[i]]] = owner[i]
+            end[gram[i]] += 1
+    return start, instance
 
 
 @compiled
