@@ -1,0 +1,103 @@
+"""What executors of a cluster get: one wheel that works as a zip on the path, and jobs that run on executors of their own."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import warehouse
+from warehouse.refs import resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_it_holds_code_and_data_and_nothing_else(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"schemas/raw.prompts.yaml", "pipelines/sources.toml", "warehouse/licences/licences.csv"} <= names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {
+        "warehouse",
+        "pipelines",
+        "schemas",
+        "caravan_recipe",
+    }
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "pipelines").rglob("*.py")} <= names
+
+
+def test_it_works_as_a_zip_on_the_path(wheel, tmp_path):
+    """As an executor sees it: nothing is unpacked, so data files are resources and compiled functions have no cache."""
+    program = """
+import warehouse, pipelines.overlap.task, pipelines.transform, pipelines.neighbours
+from pipelines import registry
+from warehouse import contracts, licences
+assert ".whl" in warehouse.__file__ and ".whl" in pipelines.overlap.task.__file__
+assert contracts.load("raw.prompts").names[0] == "prompt_id"
+assert licences.permitted("CC-BY-NC-4.0").commercial is False
+assert "gsm8k" in registry.load().names("evaluation")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(wheel)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_job_on_a_cluster_of_two_executors(wheel, warehouse_root, tmp_path):
+    """spark-submit to a master with two worker processes, the wheel by --py-files."""
+    (tmp_path / "a.jsonl").write_text('{"prompt": "One and the same question?", "completion": "Yes."}\n' * 3)
+    (tmp_path / "b.jsonl").write_text(
+        '{"prompt": "one and the same  question", "completion": "No."}\n{"prompt": "Another.", "completion": ""}\n'
+    )
+    submit = [
+        str(Path(sys.executable).with_name("spark-submit")),
+        "--master",
+        "local-cluster[2,1,2048]",
+        "--py-files",
+        str(wheel),
+    ]
+    small = [
+        "--conf",
+        "spark.executor.memory=1g",
+        "--conf",
+        "spark.sql.shuffle.partitions=2",
+        "--conf",
+        "spark.ui.enabled=false",
+    ]
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    environment.pop("PYSPARK_SUBMIT_ARGS", None)
+
+    def job(name, *arguments):
+        command = [*submit, *small, str(ROOT / "pipelines" / name), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    declared = '[training.{0}]\ninput = "{0}.jsonl"\nadapter = "prompt_completion"\nlicence = "CC0-1.0"\n'
+    (tmp_path / "sources.toml").write_text("".join(declared.format(name) for name in "ab"))
+    job("ingest.py", "--registry", "sources.toml", "--source", "a", "--source", "b")
+    job("deduplicate.py")
+    w = warehouse.open()
+    assert resolve(w, "raw.prompts").rows == 5
+    found = (
+        warehouse.connect()
+        .sql("select source, row, kind, cluster_rows, keeper from attr.duplicates order by all")
+        .fetchall()
+    )
+    assert found == [
+        ("a", 1, "exact", 3, True),
+        ("a", 1, "near", 4, True),
+        ("a", 2, "exact", 3, False),
+        ("a", 2, "near", 4, False),
+        ("a", 3, "exact", 3, False),
+        ("a", 3, "near", 4, False),
+        ("b", 1, "near", 4, False),
+    ]
