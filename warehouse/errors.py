@@ -20,7 +20,10 @@ def run(main: Callable[[], int | None]) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        print(f"error: the disk is full ({error}). Nothing was committed: free some space and run the same command again.", file=sys.stderr)
+        print(
+            f"error: the disk is full ({error}). Nothing was committed: free some space and run the same command again.",
+            file=sys.stderr,
+        )
         code = 2
     except KeyboardInterrupt:
         print("stopped. Nothing half-written is visible: run the same command again.", file=sys.stderr)
