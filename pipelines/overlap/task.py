@@ -1,7 +1,7 @@
 """What one task of the scan does: read splits, find pairs, hand over evidence."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -89,7 +89,7 @@ def run(plan: Plan, numbers: Iterator[int]) -> Iterator[pa.RecordBatch]:
         rows = 0
         rejects: list[dict[str, Any]] = []
         try:
-            for train_set, batch in _batches(plan, number, rejects):
+            for train_set, batch in batches(plan.splits, number, plan.staging, rejects):
                 if train_set != current:
                     yield from _counts(current, progress)
                     current = train_set
@@ -116,8 +116,14 @@ def _lines(values: list[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(values, schema=SCHEMA)
 
 
-def _batches(plan: Plan, number: int, rejects: list[dict[str, Any]]) -> Iterator[tuple[str, Batch]]:
-    part = plan.splits[number]
+def batches(
+    splits: Sequence[TrainingSplit], number: int, staging: str | None, rejects: list[dict[str, Any]]
+) -> Iterator[tuple[str, Batch]]:
+    """(training set, rows) of a split. Records that cannot be read are added to `rejects`.
+
+    Rows that are not Parquet are also kept under `staging`, where it is given, for the clean copy.
+    """
+    part = splits[number]
     if part.in_warehouse:
         for batch in _parquet(part, ["source", "file", "row", "branch", "prompt_id", "messages"]):
             if len(batch):
@@ -129,7 +135,7 @@ def _batches(plan: Plan, number: int, rejects: list[dict[str, Any]]) -> Iterator
             yield part.train_set, _keyed(part, batch.column(0), np.arange(row, row + len(batch)))
             row += len(batch)
     else:
-        yield from _text_batches(plan, number, rejects)
+        yield from _text_batches(part, number, staging, rejects)
 
 
 def _parquet(part: TrainingSplit, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -138,8 +144,9 @@ def _parquet(part: TrainingSplit, columns: list[str]) -> Iterator[pa.RecordBatch
         yield from pq.ParquetFile(stream).iter_batches(BATCH_ROWS, groups, columns, use_threads=False)
 
 
-def _text_batches(plan: Plan, number: int, rejects: list[dict[str, Any]]) -> Iterator[tuple[str, Batch]]:
-    part = plan.splits[number]
+def _text_batches(
+    part: TrainingSplit, number: int, staging: str | None, rejects: list[dict[str, Any]]
+) -> Iterator[tuple[str, Batch]]:
     values: list[dict[str, Any]] = []
     rows: list[int] = []
     written = 0
@@ -158,19 +165,18 @@ def _text_batches(plan: Plan, number: int, rejects: list[dict[str, Any]]) -> Ite
         values.append(record.value)
         rows.append(record.row)
         if len(values) == RECORDS:
-            yield _stage(plan, number, written, values, rows)
+            yield _stage(part, staging and f"{staging}/{number:06d}-{written:04d}.parquet", values, rows)
             values, rows, written = [], [], written + 1
     if values:
-        yield _stage(plan, number, written, values, rows)
+        yield _stage(part, staging and f"{staging}/{number:06d}-{written:04d}.parquet", values, rows)
 
 
-def _stage(plan: Plan, number: int, piece: int, values: list[dict[str, Any]], rows: list[int]) -> tuple[str, Batch]:
-    part = plan.splits[number]
+def _stage(part: TrainingSplit, path: str | None, values: list[dict[str, Any]], rows: list[int]) -> tuple[str, Batch]:
     names = list(dict.fromkeys(name for value in values for name in value))
     columns = {name: typed([value.get(name) for value in values]) for name in names}
-    if plan.staging is not None:
+    if path is not None:
         table = pa.table({**columns, ROW: pa.array(rows, pa.int64())})
-        with fsspec.open(f"{plan.staging}/{number:06d}-{piece:04d}.parquet", "wb") as stream:
+        with fsspec.open(path, "wb") as stream:
             pq.write_table(table, stream, compression="zstd")
     return part.train_set, _keyed(part, columns.get(part.field, pa.nulls(len(rows))), np.array(rows, np.int64))
 
