@@ -8,6 +8,7 @@ import subprocess
 import sys
 from itertools import combinations
 
+import duckdb
 import pyarrow as pa
 import pytest
 import zstandard
@@ -314,3 +315,59 @@ def test_help_teaches():
     assert done.returncode == 0
     assert "--against" in done.stdout
     assert "examples:" in done.stdout
+
+
+def table(pattern, order="all"):
+    return duckdb.sql(f"from '{pattern}' order by {order}").fetchall()
+
+
+def test_files(tmp_path):
+    """Rows of two sets in files: the first is preferred, what cannot be read is put aside, all else stays as it came."""
+    first = [{"prompt": "One and the same question?", "n": 1}, {"prompt": "Another thing", "n": [1, 2]}]
+    (tmp_path / "first.json").write_text(json.dumps(first))
+    second = ['{"prompt": "one and the same  question", "n": 3}', "broken", '{"prompt": "A third thing", "n": null}']
+    (tmp_path / "second.jsonl").write_text("\n".join(second))
+    files = [f"mine={tmp_path}/first.json", f"{tmp_path}/second.jsonl"]
+    done = job("--train", *files, "--output", str(tmp_path / "out"), "--priority", "mine")
+    assert done.returncode == 0, done.stderr
+    assert table(f"{tmp_path}/out/clean/mine-*.parquet") == [
+        ("Another thing", "[1, 2]"),
+        ("One and the same question?", "1"),
+    ]
+    assert table(f"{tmp_path}/out/clean/second-*.parquet", "1")[0][0] == "A third thing"
+    clusters = duckdb.sql(
+        f"select source, row, kind, keeper from '{tmp_path}/out/duplicates/*.parquet' order by all"
+    ).fetchall()
+    assert clusters == [("mine", 1, "near", True), ("second", 1, "near", False)]
+    assert duckdb.sql(f"select source, row from '{tmp_path}/out/rejects/*.parquet'").fetchall() == [("second", 2)]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["rows"], report["kept"], report["rejects"]) == (4, 3, 1)
+
+    refused = job("--train", *files, "--output", str(tmp_path / "out"))
+    assert refused.returncode == 2
+    assert "exists already" in refused.stderr
+
+    against = job("--train", files[1], "--against", files[0], "--output", str(tmp_path / "against"))
+    assert against.returncode == 0, against.stderr
+    assert [row[0] for row in table(f"{tmp_path}/against/clean/*.parquet")] == ["A third thing"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--train", "nothing.jsonl", "--output", "out"], "No file at 'nothing.jsonl'"),
+        (["--train", "x.jsonl"], "--output"),
+        (["--train", "x.jsonl", "--train-field", "absent", "--output", "out"], "absent"),
+        (["--train", "broken.json", "--output", "out"], "broken.json"),
+        (["--against", "x.jsonl"], "ingest the other side first"),
+    ],
+)
+def test_what_is_refused_of_files(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.jsonl").write_text('{"prompt": "x"}\n')
+    (tmp_path / "broken.json").write_text('[{"prompt": "x"}, {"prom')
+    done = job(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.json", "x.jsonl"]
