@@ -57,16 +57,17 @@ def main() -> int:
         f"{small.text_bytes / 1e6:,.0f} MB in {small.rows:,} rows, "
         f"{small.instances:,} instances of {small.sets} evaluations; median of {runs}"
     )
-    rows = [*_kernel(small, runs), *_job(small, runs)]
+    each = (2,) if arguments.quick else (2, 1)
+    rows = [*_kernel(small, runs), *_job(small, runs, each)]
     if not arguments.quick:
         rows.append(_show(_job_row(build(LARGE), 2, "latest", "job, 2.5 GB", runs)))
     skipped = None
     try:
-        rows += _peers(small, peers.install(), runs)
+        rows += _peers(small, peers.peers(small, peers.install(), each), runs)
     except CaravanError as error:
         skipped = str(error)
         print(f"peers skipped: {skipped}")
-    result = {"rows": rows, "ratios": _ratios(rows), "peers_skipped": skipped}
+    result: dict[str, Any] = {"rows": rows, "ratios": _ratios(rows), "peers_skipped": skipped}
     for name, ratio in result["ratios"].items():
         print(f"{name}: {ratio:.2f}")
     if arguments.record:
@@ -137,12 +138,13 @@ def _scan(index: Index, sources: list[Callable[[], Iterator[pa.Array]]], threads
     return time.perf_counter() - start, pairs
 
 
-def _job(corpus: Corpus, runs: int) -> Iterator[Row]:
-    """The job by spark-submit."""
+def _job(corpus: Corpus, runs: int, each: tuple[int, ...]) -> Iterator[Row]:
+    """The job by spark-submit, on each number of cores."""
     ensure_java()
-    _submit(corpus, 2, "latest")  # numba's cache is filled
-    yield _show(_job_row(corpus, 2, "latest", "job", runs))
-    yield _show(_job_row(corpus, 1, "latest", "job", runs))
+    if runs > 1:
+        _submit(corpus, 2, "latest")  # numba's cache is filled
+    for cores in each:
+        yield _show(_job_row(corpus, cores, "latest", "job", runs))
     yield _show(_job_row(corpus, 2, "one", "job, one evaluation", runs))
 
 
@@ -172,8 +174,8 @@ def _pairs(corpus: Corpus) -> int:
     return int(con.sql(query).fetchall()[0][0] or 0)
 
 
-def _peers(corpus: Corpus, python: Path, runs: int) -> Iterator[Row]:
-    for peer in peers.peers(corpus, python):
+def _peers(corpus: Corpus, chosen: list[peers.Peer], runs: int) -> Iterator[Row]:
+    for peer in chosen:
         measured = []
         for _ in range(runs):
             shutil.rmtree(peer.output, ignore_errors=True)
@@ -287,7 +289,11 @@ def _arguments() -> argparse.Namespace:
         epilog="examples:\n  python -m benchmarks.decontaminate --quick --json\n"
         "  PATH=/opt/python3.12/bin:$PATH python -m benchmarks.decontaminate --record",
     )
-    parser.add_argument("--quick", action="store_true", help="60 MB, three evaluations, one run: to see that it works")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="60 MB, three evaluations, one run, on two cores alone: to see that it works",
+    )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--record", action="store_true", help="append the result to benchmarks/RESULTS.md")
     return parser.parse_args()

@@ -91,11 +91,11 @@ def _run(command: list[str]) -> None:
         raise CaravanError(f"{' '.join(command)} failed:\n{done.stdout}")
 
 
-def peers(corpus: Corpus, python: Path) -> list[Peer]:
-    """Each peer on one core and on two, the corpus in the format that it takes."""
+def peers(corpus: Corpus, python: Path, each: tuple[int, ...]) -> list[Peer]:
+    """Each peer on each number of cores, the corpus in the format that it takes."""
     inputs = _inputs(corpus)
     found = []
-    for cores in (1, 2):
+    for cores in each:
         for name, settings in DECON.items():
             output = inputs / f"decon-{name}-{cores}"
             places = {"training_dir": inputs / "train", "evals_dir": inputs / "evals", "report_output_dir": output}
