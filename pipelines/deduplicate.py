@@ -84,7 +84,10 @@ def in_warehouse(options: argparse.Namespace) -> None:
 def on_files(options: argparse.Namespace) -> None:
     """Write the rows of files that are kept, and the clusters."""
     if not options.output:
-        raise CaravanError("Files need --output FOLDER: where the rows that are kept and the clusters go.")
+        raise CaravanError(
+            f"'{options.train[0]}' is no table of the warehouse, so it is taken for files; these need --output FOLDER, where the rows "
+            "that are kept and the clusters go."
+        )
     if options.sources or options.against_sources:
         raise CaravanError(
             "--sources and --against-sources choose rows of the warehouse; of files, name those that you mean."
