@@ -136,27 +136,24 @@ class Life:
             if release.exitcode:
                 sys.exit("the release failed")
             self.phase("done")
-        ours.close()
+        ours.send(0)
         spark_job.join()
 
     def spark_jobs(self, orders: Connection) -> None:
-        """Both Spark jobs for each edition that is ordered, in one Spark session."""
+        """Both Spark jobs for each edition that is ordered, in one Spark session; an order of 0 ends it."""
         ingest._commit = self.announced("commit of ingest", ingest._commit)  # type: ignore[assignment]
         known = registry.load()
         w = warehouse.open()
         spark = session("killed")
-        while True:
-            try:
-                self.edition = orders.recv()
-            except EOFError:
-                spark.stop()
-                return
+        while edition := orders.recv():
+            self.edition = edition
             sources = write_sources(self.folder, self.edition)
             self.phase("ingest")
             ingest.ingest(spark, w, sources, known)
             self.phase("evidence")
             self.evidence(spark, w)
             orders.send(self.edition)
+        spark.stop()
 
     def evidence(self, spark: SparkSession, w: Warehouse) -> None:
         inputs = [resolve(w, table) for table in ("raw.prompts", "raw.eval_instances")]
@@ -168,7 +165,7 @@ class Life:
         commit(w, "attr.contamination", files, Job("evidence", inputs=inputs), replace=replace)
 
     def build(self) -> None:
-        dbt_plugin.Plugin._publish = self.announced("publish", dbt_plugin.Plugin._publish)  # type: ignore[method-assign]
+        dbt_plugin.Plugin._publish = self.announced("publish", dbt_plugin.Plugin._publish)
         unit_tests = [
             "--exclude-resource-type",
             "unit_test",

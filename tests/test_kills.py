@@ -212,6 +212,8 @@ class State:
     def check_acknowledged(self, phases: list[tuple[float, int, str]], before: dict[str, int | None]) -> None:
         """What a phase had committed before the next one began is there; nothing else is newer than it was."""
         _, edition, _ = phases[-1]
+        if phases[0][1] < edition:  # it came round to its next cycle
+            before = dict.fromkeys(before, edition - 1)
         begun = {name for _, of, name in phases if of == edition}
         for table, found in self.newest.items():
             if COMMITTED_BEFORE[table] in begun:
