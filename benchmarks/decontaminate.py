@@ -274,7 +274,7 @@ def _ratios(rows: list[Row]) -> dict[str, float]:
 
 def _lines(corpus: Corpus, runs: int, result: dict[str, Any]) -> list[str]:
     head = (
-        f"`python -m benchmarks.decontaminate`: {corpus.text_bytes / 1e6:,.0f} MB in {corpus.rows:,} rows against "
+        f"`python -m benchmarks.decontaminate{' --quick' if runs < RUNS else ''}`: {corpus.text_bytes / 1e6:,.0f} MB in {corpus.rows:,} rows against "
         f"{corpus.instances:,} instances of {corpus.sets} evaluations; medians of {runs}."
     )
     lines = [head, "", *(f"- {_sentence(row)}" for row in result["rows"])]
