@@ -141,7 +141,7 @@ class Life:
 
     def spark_jobs(self, orders: Connection) -> None:
         """Both Spark jobs for each edition that is ordered, in one Spark session; an order of 0 ends it."""
-        ingest._commit = self.announced("commit of ingest", ingest._commit)  # type: ignore[assignment]
+        ingest._commit = self.announced("commit of ingest", ingest._commit)
         known = registry.load()
         w = warehouse.open()
         spark = session("killed")
@@ -165,7 +165,7 @@ class Life:
         commit(w, "attr.contamination", files, Job("evidence", inputs=inputs), replace=replace)
 
     def build(self) -> None:
-        dbt_plugin.Plugin._publish = self.announced("publish", dbt_plugin.Plugin._publish)
+        dbt_plugin.Plugin._publish = self.announced("publish", dbt_plugin.Plugin._publish)  # type: ignore[method-assign]
         unit_tests = [
             "--exclude-resource-type",
             "unit_test",
