@@ -39,7 +39,10 @@ def test_words(text: str, tokens: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [
-        ('A "quoted" (word); well-known: yes! no? a.b,c\\d\ne', ["a", "quoted", "word", "well", "known", "yes", "no", "a", "b", "c", "d", "e"]),
+        (
+            'A "quoted" (word); well-known: yes! no? a.b,c\\d\ne',
+            ["a", "quoted", "word", "well", "known", "yes", "no", "a", "b", "c", "d", "e"],
+        ),
         ("it's [x] {y} a\tb", ["it's", "[x]", "{y}", "a\tb"]),
         ("CAFÉ", ["café"]),
         ("İ", ["İ"]),
