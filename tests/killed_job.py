@@ -39,7 +39,7 @@ RELEASED = ("raw.prompts", "attr.contamination", "mixtures.sft")
 PHASES = (
     "ingest",
     "commit of ingest",
-    "decontaminate",
+    "evidence",
     "commit of evidence",
     "dbt build",
     "publish",
@@ -47,13 +47,19 @@ PHASES = (
     "done",
 )
 
-# A JVM that lives for seconds is not worth being optimised.
-JVM = "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'"
-SUBMIT = (
-    f"--master local[1] --driver-memory 512m {JVM} --conf spark.ui.enabled=false --conf spark.sql.shuffle.partitions=1"
-)
-LOOPBACK = "--conf spark.driver.host=127.0.0.1 --conf spark.driver.bindAddress=127.0.0.1"
-
+# A JVM that lives for seconds is not worth being optimised, nor are its queries.
+SUBMIT = [
+    "--master local[1]",
+    "--driver-memory 512m",
+    "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'",
+    "--conf spark.ui.enabled=false",
+    "--conf spark.sql.shuffle.partitions=1",
+    "--conf spark.sql.codegen.wholeStage=false",
+    "--conf spark.sql.codegen.factoryMode=NO_CODEGEN",
+    "--conf spark.sql.adaptive.enabled=false",
+    "--conf spark.driver.host=127.0.0.1",
+    "--conf spark.driver.bindAddress=127.0.0.1",
+]
 
 # Prompts that are instances, in the form that pipelines.decontaminate gives to evidence.
 EVIDENCE = """
@@ -186,7 +192,7 @@ def main() -> None:
         "CARAVAN_WAREHOUSE": str(folder / "lake"),
         "CARAVAN_DUCKDB": str(folder / "caravan.duckdb"),
         "DBT_PROFILES_DIR": str(folder),
-        "PYSPARK_SUBMIT_ARGS": f"{SUBMIT} {LOOPBACK} pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": " ".join([*SUBMIT, "pyspark-shell"]),
         "SPARK_LOCAL_DIRS": str(folder / "spark"),
         "TMPDIR": str(folder / "spark"),
     }
