@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import ancestors_of
 
 from warehouse import audit, contracts, refs, releases, storage
 from warehouse.catalogue import Warehouse
@@ -79,9 +80,12 @@ def _orphans(w: Warehouse, name: str, old: list[Stored], used: storage.Reachable
 
 def _branches(w: Warehouse, table: Table, limit: datetime, fix: bool) -> Iterator[Finding]:
     name = ".".join(table.name())
+    on_main = {snapshot.snapshot_id for snapshot in ancestors_of(table.current_snapshot(), table.metadata)}
     for branch, snapshot_id in refs.branches_of(table).items():
         head = table.snapshot_by_id(snapshot_id)
-        if head is None or moment(head.timestamp_ms) >= limit:
+        # A branch without a commit of its own has a head older than itself; it was there at the table's last change.
+        since = table.metadata.last_updated_ms if snapshot_id in on_main else head.timestamp_ms if head else None
+        if since is None or moment(since) >= limit:
             continue
         if fix:
             audit.drop(w, name, branch)

@@ -90,6 +90,16 @@ def test_leftover_branches_are_dropped(w: Warehouse, table: Path) -> None:
     assert len(contents(w, TABLE)) == 4
 
 
+def test_a_branch_that_was_made_just_now_is_left_alone(w: Warehouse, table: Path) -> None:
+    time.sleep(2)
+    head = resolve(w, TABLE).snapshot_id
+    assert head is not None
+    warehouse.tags.create_ref(w, w.table(TABLE), "audit-1", "branch", head)
+    assert list(doctor.examine(w, timedelta(seconds=1), fix=True)) == []
+    time.sleep(1)
+    assert [f.kind for f in doctor.examine(w, timedelta(seconds=1), fix=True)] == ["leftover branch"]
+
+
 def test_missing_files_are_named_and_nothing_is_deleted(w: Warehouse, table: Path) -> None:
     (gone,) = resolve(w, TABLE).files
     Path(gone).unlink()
