@@ -23,7 +23,7 @@ from pipelines import dedup_files, duplicates
 from pipelines.files import FORMATS
 from pipelines.overlap.output import Output
 from warehouse import contracts
-from warehouse.commit import Job, commit, stage
+from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError, run
 from warehouse.refs import Resolved, resolve
 from warehouse.spark import read, session, write
@@ -74,9 +74,10 @@ def in_warehouse(options: argparse.Namespace) -> None:
     rows = _kept(_prompts(spark, train, options.sources))
     others = _kept(_prompts(spark, other, options.against_sources)) if other else None
     found = _found(rows, others, options)
-    files = write(found, stage(w, TABLE), partition="kind")
     told = {k: v for k, v in vars(options).items() if v}
-    snapshot = commit(w, TABLE, files, Job("pipelines.deduplicate", told, inputs), replace={"kind": KINDS})
+    with staged(w, TABLE) as directory:
+        files = write(found, directory, partition="kind")
+        snapshot = commit(w, TABLE, files, Job("pipelines.deduplicate", told, inputs), replace={"kind": KINDS})
     report(rows, read(spark, resolve(w, f"{TABLE}@{snapshot}")))
     print(f"wrote {TABLE}@{snapshot}")
 

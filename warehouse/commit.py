@@ -3,7 +3,8 @@
 import json
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -78,6 +79,20 @@ def stage(w: Warehouse, table: str) -> str:
     return directory
 
 
+@contextmanager
+def staged(w: Warehouse, table: str) -> Iterator[str]:
+    """`stage` for a `with`: where that ends with an exception, the folder's files that no snapshot refers to are deleted."""
+    directory = stage(w, table)
+    try:
+        yield directory
+    except BaseException:
+        # What cannot be cleaned now is left to the doctor, so that the first error is the one that is told.
+        with suppress(Exception):
+            storage.clear(w, directory, keep=storage.reachable(w.catalogue.load_table(table)).data)
+        raise
+    storage.remove_empty(w, directory)
+
+
 def commit(
     w: Warehouse,
     table: str,
@@ -93,7 +108,7 @@ def commit(
     `replace={partition column: values}` removes the old files of those partitions in the same snapshot; None appends.
     Another `branch` than main starts at main's head. Raises CaravanError, with nothing committed, where the files break
     the contract (rows are named), or other writers leave no gap for two minutes; Moved where `only_after` is given and
-    the branch has another head than that.
+    the branch has another head than that, or the branch was dropped meanwhile.
     """
     contract = contracts.load(table)
     _check_replace(contract, replace)
@@ -107,6 +122,8 @@ def commit(
             current = w.catalogue.load_table(table)
             head = current.snapshot_by_name(branch)
             head_id = head.snapshot_id if head else None
+            if branch != MAIN_BRANCH and head is None:
+                raise Moved(f"The branch {branch!r} of {table} was dropped by another program. Nothing was committed.")
             if only_after is not None and head_id != only_after.snapshot_id:
                 raise Moved(
                     f"{table} has changed since {only_after}. Nothing was committed: run the same command again."
@@ -133,18 +150,14 @@ def commit_arrow(
     """Write an Arrow table as Parquet, a file a partition, and commit it as `commit` does. Optional columns may be missing."""
     contract = contracts.load(table)
     rows = _fit(contract, rows)
-    directory = stage(w, table)
-    files = []
-    for number, part in enumerate(_parts(contract, rows)):
-        path = f"{directory}/{number:05d}.parquet"
-        with w.io.new_output(path).create() as stream:
-            pq.write_table(part, stream, compression="zstd")
-        files.append(path)
-    try:
+    with staged(w, table) as directory:
+        files = []
+        for number, part in enumerate(_parts(contract, rows)):
+            path = f"{directory}/{number:05d}.parquet"
+            with w.io.new_output(path).create() as stream:
+                pq.write_table(part, stream, compression="zstd")
+            files.append(path)
         return commit(w, table, files, job, replace, branch=branch, only_after=only_after)
-    except CaravanError:
-        storage.delete(w, files, directory.rsplit("/", 2)[0])
-        raise
 
 
 class _Transaction(Transaction):

@@ -1,6 +1,7 @@
 """What lies in the folders of the tables, and which of it the tables refer to."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +71,22 @@ def delete(w: Warehouse, paths: Iterable[str], folder: str) -> None:
             if top not in each.parents or each.parent == top or not each.is_dir() or any(each.iterdir()):
                 break
             each.rmdir()
+
+
+def clear(w: Warehouse, folder: str, keep: Collection[str] = ()) -> None:
+    """Delete the files of a folder except those to keep, and what folders this leaves empty."""
+    for stored in listing(w, folder):
+        if stored.path not in keep:
+            w.io.delete(stored.path)
+    remove_empty(w, folder)
+
+
+def remove_empty(w: Warehouse, folder: str) -> None:
+    """Remove a folder, and those in it, where they hold no file. An object store has no folders."""
+    if w.settings.local:
+        for each, _, _ in os.walk(folder, topdown=False):
+            if not os.listdir(each):
+                os.rmdir(each)
 
 
 def reachable(table: Table) -> Reachable:

@@ -1,12 +1,15 @@
 """Write, audit, publish."""
 
+from typing import Any
+
 import pytest
+from pyiceberg.manifest import DataFile
 from warehouse_rows import JOB, contents, prompts
 
 import warehouse
-from warehouse import audit
+from warehouse import audit, check
 from warehouse.catalogue import Warehouse
-from warehouse.commit import commit_arrow
+from warehouse.commit import Moved, commit_arrow
 from warehouse.errors import CaravanError
 from warehouse.refs import branches_of, resolve
 
@@ -56,6 +59,20 @@ def test_drop_and_unknown_branches(w: Warehouse) -> None:
     with pytest.raises(CaravanError, match="Its branches: none"):
         audit.drop(w, TABLE, "audit-1")
     assert len(contents(w, TABLE)) == 3
+
+
+def test_a_branch_that_is_dropped_under_a_commit(w: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit_arrow(w, TABLE, prompts("a", 3), JOB)
+    new_files = check.new_files
+
+    def drop_meanwhile(*arguments: Any) -> list[DataFile]:
+        audit.drop(w, TABLE, "audit-1")
+        return new_files(*arguments)
+
+    monkeypatch.setattr(check, "new_files", drop_meanwhile)
+    with pytest.raises(Moved, match="'audit-1' of raw.prompts was dropped"):
+        commit_arrow(w, TABLE, prompts("b", 2), JOB, branch="audit-1")
+    assert branches_of(w.table(TABLE)) == {} and len(w.table(TABLE).snapshots()) == 1
 
 
 def test_main_and_tags_are_no_branches_to_publish(w: Warehouse) -> None:
