@@ -25,10 +25,11 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Footer:
-    """What the footer of a new file says: rows, and the required columns that may hold nulls."""
+    """What the footer of a new file says: rows, columns, and the required columns that may hold nulls."""
 
     path: str
     rows: int
+    columns: frozenset[str]
     doubtful: frozenset[str]
 
 
@@ -48,7 +49,8 @@ def new_files(
         doubtful = [footer.path for footer in footers if column.name in footer.doubtful]
         _refuse(connection, contract, doubtful, f'"{column.name}" is null', f"{column.name} is required and is null")
         if column.allowed:
-            _refuse(connection, contract, [f.path for f in footers], _outside(column), _not_allowed(column))
+            holding = [footer.path for footer in footers if column.name in footer.columns]
+            _refuse(connection, contract, holding, _outside(column), _not_allowed(column))
     return described
 
 
@@ -87,10 +89,11 @@ def _footer(table: Table, contract: Contract, path: str) -> Footer:
         raise CaravanError(f"{contract.name}: the file {path} is not there, so it cannot be committed.") from error
     except pa.ArrowInvalid as error:
         raise CaravanError(f"{contract.name}: {path} is not a whole Parquet file ({error}).") from error
-    _check_schema(contract, path, metadata.schema.to_arrow_schema())
+    schema = metadata.schema.to_arrow_schema()
+    _check_schema(contract, path, schema)
     nulls = _nulls(metadata)
     doubtful = frozenset(column.name for column in contract.columns if column.required and nulls.get(column.name, 1))
-    return Footer(path, metadata.num_rows, doubtful)
+    return Footer(path, metadata.num_rows, frozenset(schema.names), doubtful)
 
 
 def _check_schema(contract: Contract, path: str, schema: pa.Schema) -> None:

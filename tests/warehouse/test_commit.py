@@ -15,7 +15,7 @@ from warehouse_rows import JOB, contents, prompts
 import warehouse
 from warehouse import storage
 from warehouse.catalogue import Warehouse
-from warehouse.commit import Job, commit, commit_arrow, stage
+from warehouse.commit import Job, commit, commit_arrow, stage, staged
 from warehouse.errors import CaravanError
 from warehouse.refs import resolve
 
@@ -135,6 +135,20 @@ def test_an_enumeration_is_checked(w: Warehouse) -> None:
     assert resolve(w, "raw.sources").rows == 1
 
 
+def test_files_may_lack_an_optional_column_with_an_enumeration(w: Warehouse) -> None:
+    row = {"completion_id": "c", "prompt_id": "p", "source": "a", "revision": "r", "file": "f", "row": 1}
+    row |= {"branch": 0, "sample": 0, "content": "x", "licence": "MIT", "preference": "chosen"}
+    schema = warehouse.contracts.load("raw.completions").arrow_schema()
+    whole = pa.Table.from_pylist([row, {**row, "row": 2, "preference": "liked"}], schema)
+    lacking, right, wrong = Path(stage(w, "raw.completions")), whole[:1], whole[1:]
+    pq.write_table(right.drop(["preference"]), lacking / "lacking.parquet")
+    pq.write_table(wrong, lacking / "wrong.parquet")
+    with pytest.raises(CaravanError, match="preference must be one of .*in 1 row: .*row=2"):
+        commit(w, "raw.completions", [str(path) for path in lacking.iterdir()], JOB)
+    commit(w, "raw.completions", [str(lacking / "lacking.parquet")], JOB)
+    assert resolve(w, "raw.completions").rows == 1
+
+
 def test_keys_are_unique_over_the_whole_table_but_not_what_is_replaced(w: Warehouse) -> None:
     commit_arrow(w, TABLE, prompts("a", 10), JOB)
     commit_arrow(w, TABLE, prompts("a", 10, start=10), JOB)
@@ -152,6 +166,25 @@ def test_a_refused_table_leaves_no_file(w: Warehouse) -> None:
     with pytest.raises(CaravanError):
         commit_arrow(w, TABLE, changed("row", [7, 7, 7], pa.int64()), JOB)
     assert [s.path for s in storage.listing(w, f"{w.root}/raw/prompts/data")] == []
+
+
+def test_a_staged_folder_goes_with_an_exception_but_not_what_was_committed(w: Warehouse) -> None:
+    with pytest.raises(KeyboardInterrupt), staged(w, TABLE) as first:
+        kept = Path(first, "kept.parquet")
+        pq.write_table(prompts("a", 1), kept)
+        commit(w, TABLE, [str(kept)], JOB)
+        Path(first, "deep", "deeper").mkdir(parents=True)
+        Path(first, "deep", "deeper", "half.parquet").write_bytes(b"PAR1")
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match="x"), staged(w, TABLE) as second:
+        Path(second, "half.parquet").write_bytes(b"PAR1")
+        raise ValueError("x")
+    with staged(w, TABLE) as third:
+        pass
+    data = Path(w.root, "raw", "prompts", "data")
+    assert sorted(data.rglob("*")) == [Path(first), kept]
+    assert not Path(second).exists() and not Path(third).exists()
+    assert contents(w, TABLE) == [("a", 1, "hello 1")]
 
 
 def test_files_that_cannot_be_committed(w: Warehouse, tmp_path: Path) -> None:
