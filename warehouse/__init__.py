@@ -24,15 +24,25 @@ _FUNCTIONS = {
 }
 _MODULES = {
     "audit",
+    "catalogue",
+    "check",
     "commit",
     "contracts",
     "diff",
+    "doctor",
+    "errors",
+    "expire",
     "history",
-    "maintenance",
+    "java",
+    "licences",
     "read",
     "refs",
     "releases",
+    "settings",
+    "show",
     "spark",
+    "sql",
+    "storage",
     "tags",
 }
 

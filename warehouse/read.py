@@ -1,5 +1,6 @@
 """Reading a reference: with DuckDB, pyarrow or `datasets`. Spark's reader is in warehouse.spark."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
@@ -32,7 +33,7 @@ def at(w: Warehouse, ref: str) -> list[Resolved]:
     tag = ref.removeprefix("@") or LATEST
     tables = w.tables()
     if tag == LATEST:
-        return [refs.resolve(w, name) for name in sorted({*tables, *contracts.names()})]
+        return _with_columns(refs.resolve(w, name) for name in sorted({*tables, *contracts.names()}))
     tags = {name: refs.tags_of(w.catalogue.load_table(name)) for name in tables}
     found = [refs.resolve(w, f"{name}@{tag}") for name in tables if tag in tags[name]]
     if not found:
@@ -40,7 +41,12 @@ def at(w: Warehouse, ref: str) -> list[Resolved]:
         raise CaravanError(
             f"No table in {w.root} has the tag {tag!r}. The tags there are: {', '.join(known) or 'none'}."
         )
-    return found
+    return _with_columns(found)
+
+
+def _with_columns(found: Iterable[Resolved]) -> list[Resolved]:
+    """Without the empty tables that have no contract: nothing says what to select from them."""
+    return [each for each in found if each.files or each.table in contracts.names()]
 
 
 def views(w: Warehouse, resolved: list[Resolved]) -> duckdb.DuckDBPyConnection:

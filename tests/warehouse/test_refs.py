@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import pytest
 from warehouse_rows import JOB, prompts
 
@@ -65,6 +67,23 @@ def test_connect_shows_the_tables_of_a_tag_and_of_the_newest_snapshots(w: Wareho
         warehouse.connect("@v9")
 
 
+def test_an_empty_table_without_a_contract_is_no_view(w: Warehouse) -> None:
+    commit_arrow(w, TABLE, prompts("a", 3), JOB)
+    w.catalogue.create_table("raw.notes", pa.schema([("note", pa.string())]))
+    with warehouse.connect(root=w.root) as database:
+        assert database.sql("select count(*) from raw.prompts").fetchall() == [(3,)]
+        with pytest.raises(duckdb.CatalogException, match="notes"):
+            database.sql("from raw.notes")
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    package = Path(warehouse.__file__).parent
+    there = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert there - {"__init__", "__main__", "dbt_plugin"} == warehouse._MODULES
+    for name in (*warehouse._MODULES, *warehouse._FUNCTIONS):
+        assert warehouse.__getattr__(name)
+
+
 def test_a_warehouse_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CaravanError, match=r"no warehouse at .*nowhere.*init"):
         warehouse.connect(root=str(tmp_path / "nowhere"))
@@ -72,8 +91,6 @@ def test_a_warehouse_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_view_stays_right_in_a_database_file_that_is_opened_later(w: Warehouse, tmp_path: Path) -> None:
-    import duckdb
-
     commit_arrow(w, TABLE, prompts("a", 3), JOB)
     with duckdb.connect(str(tmp_path / "notes.duckdb")) as database:
         database.execute(f"create view prompts as {warehouse.read.query(resolve(w, TABLE))}")
