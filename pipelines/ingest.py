@@ -10,7 +10,8 @@ revision is complete. Reading the same revision in the same way again changes no
 import errno
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from pipelines.readers import open_raw
 from pipelines.registry import Registry, Source
 from pipelines.transform import Part, Summary, Task
 from warehouse import contracts, refs
-from warehouse.commit import Job, commit, commit_arrow, stage
+from warehouse.commit import Job, commit, commit_arrow, staged
 from warehouse.errors import CaravanError, run
 from warehouse.read import arrow
 
@@ -82,14 +83,18 @@ def ingest(
     rows = {p.source.name: _source_row(p, known) for p in prepared}
     there = _complete(w)
     changed = [p for p in prepared if not _same(there.get(p.source.name), rows[p.source.name])]
-    summaries = _read(spark, w, changed, known) if changed else {}
-    results = [Result(p.source, p.revision, summaries.get(p.source.name)) for p in prepared]
-    for result in results:
-        if result.summary:
-            _check(result)
-            rows[result.source.name] |= {"rows": result.rows, "rejects": result.rejects}
-    if changed:
-        _commit(w, {r.source.name: r.summary for r in results if r.summary}, rows, set(there))
+    results = [Result(p.source, p.revision) for p in prepared]
+    if not changed:
+        return results
+    with ExitStack() as stack:
+        folders = {table: stack.enter_context(staged(w, table)) for table in TABLES}
+        summaries = _read(spark, w, changed, known, folders)
+        for result in results:
+            if summary := summaries.get(result.source.name):
+                result.summary = summary
+                _check(result)
+                rows[result.source.name] |= {"rows": result.rows, "rejects": result.rejects}
+        _commit(w, summaries, rows, set(there))
     return results
 
 
@@ -171,10 +176,13 @@ def _same(old: dict[str, Any] | None, new: dict[str, Any]) -> bool:
 
 
 def _read(
-    spark: SparkSession, w: warehouse.Warehouse, changed: Sequence[Prepared], known: Registry
+    spark: SparkSession,
+    w: warehouse.Warehouse,
+    changed: Sequence[Prepared],
+    known: Registry,
+    folders: Mapping[str, str],
 ) -> dict[str, Summary]:
     """Run the tasks of all sources as one Spark job; only summaries come back to the driver."""
-    folders = {table: stage(w, table) for table in TABLES}
     schemas = {table: contracts.load(table).arrow_schema() for table in TABLES}
     sizes = {f: files.size(f) for p in changed for f in p.files}
     share = sum(sizes.values()) // (4 * spark.sparkContext.defaultParallelism)
@@ -184,13 +192,28 @@ def _read(
         licences = known.licences(p.source)
         for parts in _packed(_parts(spark, p, task_bytes), sizes, task_bytes):
             tasks.append(
-                Task(len(tasks), p.source, p.revision, parts, licences, folders, schemas, dict(w.io.properties))
+                Task(
+                    len(tasks),
+                    p.source,
+                    p.revision,
+                    parts,
+                    licences,
+                    tuple(known.terms.items()),
+                    folders,
+                    schemas,
+                    dict(w.io.properties),
+                )
             )
-    summaries = {p.source.name: Summary(p.source.name) for p in changed}
+    summaries = {p.source.name: Summary(p.source.name, models=_without_terms(p.source, known)) for p in changed}
     if tasks:
         for summary in spark.sparkContext.parallelize(tasks, len(tasks)).map(transform.run).collect():
             summaries[summary.source].add(summary)
     return summaries
+
+
+def _without_terms(source: Source, known: Registry) -> set[str]:
+    """The models of a source that no pattern of [terms] knows."""
+    return {model for model in source.models if registry.terms_of(model, known.terms) is None}
 
 
 def _parts(spark: SparkSession, prepared: Prepared, split_bytes: int) -> list[Part]:
@@ -297,6 +320,8 @@ def report(results: Sequence[Result], console: Console) -> None:
         cells = [f"{n:,}" if n else "" for n in (r.rows, *counts, r.summary.left_out)]
         table.add_row(r.source.name, *cells)
     console.print(table)
+    for model in sorted({model for r in results if r.summary for model in r.summary.models}):
+        console.print(f"no terms known for model {model}", markup=False, highlight=False)
     for r in results:
         for file, row, reason in r.summary.examples if r.summary else []:
             console.print(f"{r.source.name}: {file}, line {row}: {reason}", markup=False, highlight=False)

@@ -146,8 +146,7 @@ class Registry:
         return {**parts, "": self.licence(source)}
 
     def _own(self, source: Source) -> list[str]:
-        bound = [term for model in source.models for pattern, term in self.terms.items() if fnmatchcase(model, pattern)]
-        return [source.licence, *bound]
+        return [source.licence, *(term for model in source.models for term in terms_of(model, self.terms) or ())]
 
     def ancestors(self, source: Source) -> list[Source]:
         found: dict[str, Source] = {}
@@ -158,6 +157,13 @@ class Registry:
                 found[name] = self.sources[name]
                 waiting += found[name].parents
         return list(found.values())
+
+
+def terms_of(model: str, terms: Mapping[str, str]) -> list[str] | None:
+    """The terms that bind text of a model, whose name may have folders before it (`meta-llama/…`); None where no pattern knows it."""
+    name = model.rsplit("/", 1)[-1].lower()
+    found = [term for pattern, term in terms.items() if fnmatchcase(name, pattern.lower())]
+    return [term for term in found if term] if found else None
 
 
 def load(*paths: str | Path) -> Registry:
@@ -173,10 +179,16 @@ def load(*paths: str | Path) -> Registry:
         folder = path.parent if isinstance(path, Path) else Path()
         for kind, tables in _read(path).items():
             if kind == "terms":
-                terms |= tables
+                terms |= _terms(tables, str(path))
                 continue
             for name, table in tables.items():
+                if not isinstance(table, dict):
+                    raise CaravanError(
+                        f"{path}: '{name}' in [{kind}] is no table. Write [{kind}.{name}] and its keys below."
+                    )
                 if kind == "excluded":
+                    if not isinstance(table.get("reason"), str):
+                        raise CaravanError(f'{path}: [excluded.{name}] gives no reason. Write reason = "…".')
                     excluded[name] = table["reason"]
                     continue
                 sources[name] = declare(name, kind, table, folder, str(path))
@@ -249,6 +261,18 @@ def _read(path: Traversable) -> dict[str, Any]:
     return tables
 
 
+def _terms(patterns: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Patterns of models' names with the licence expressions that bind their text; "" binds nothing."""
+    for pattern, term in patterns.items():
+        if not isinstance(term, str):
+            raise CaravanError(f"{where}: the terms of '{pattern}' are no text. Write a licence, or \"\" for none.")
+        try:
+            licences.combine([term or "CC0-1.0"])
+        except CaravanError as error:
+            raise CaravanError(f"{where}: the terms of '{pattern}': {error}") from error
+    return dict(patterns)
+
+
 def _check(source: Source, where: str) -> None:
     problem = _problem(source)
     if problem:
@@ -264,6 +288,8 @@ def _problem(source: Source) -> str | None:  # noqa: PLR0911
         return "does not say which columns decontamination matches (match)."
     if source.kind == "evaluation" and source.suite not in ("development", "unseen"):
         return f"has the suite {source.suite!r}: say development or unseen."
+    if source.kind == "evaluation" and (source.adapter or source.fields):
+        return "is an evaluation, which has no adapter and no fields: match and reference name its columns."
     for role in source.fields:
         if role not in ROLES[source.adapter or ""]:
             return f"names a column for '{role}', which {source.adapter} does not know. Roles: {', '.join(ROLES[source.adapter or ''])}."

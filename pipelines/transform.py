@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -19,11 +20,13 @@ from pipelines.adapters import Prompt, Unreadable, adapt
 from pipelines.adapters.base import MISSING, lookup
 from pipelines.adapters.clean import CLEAN
 from pipelines.adapters.evaluation import instance
-from pipelines.registry import Source
+from pipelines.registry import Source, terms_of
+from warehouse import licences
 from warehouse.errors import CaravanError
 
 FLUSH_BYTES = 16 << 20
 EXAMPLES = 3  # unreadable records that a summary shows
+MODELS = 20  # models without known terms that a summary names
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Task:
-    """What one task reads and where it writes; `licences` as Registry.licences returns them."""
+    """What one task reads and where it writes; `licences` as Registry.licences returns them, `terms` the pairs of Registry.terms."""
 
     number: int
     source: Source
     revision: str
     parts: tuple[Part, ...]
     licences: Mapping[str, str]
+    terms: tuple[tuple[str, str], ...]
     folders: Mapping[str, str]
     schemas: Mapping[str, pa.Schema]
     io: Mapping[str, str]
@@ -62,6 +66,7 @@ class Summary:
     examples: list[tuple[str, int, str]] = field(default_factory=list)  # (file, row, reason)
     found: set[str] = field(default_factory=set)  # columns of the registry that some record has
     columns: list[str] = field(default_factory=list)  # of the first record
+    models: set[str] = field(default_factory=set)  # without known terms
     failure: str | None = None
     disk_full: bool = False
 
@@ -73,6 +78,7 @@ class Summary:
         self.examples = sorted(self.examples + other.examples)[:EXAMPLES]
         self.found |= other.found
         self.columns = self.columns or other.columns
+        self.models = set(sorted(self.models | other.models)[:MODELS])
         self.failure = self.failure or other.failure
         self.disk_full = self.disk_full or other.disk_full
         for table, written in other.files.items():
@@ -131,7 +137,10 @@ def _take(
             for branch, prompt in enumerate(prompts):
                 row = _prompt_row(prompt, branch, lineage, source)
                 rows["raw.prompts"].append(row)
-                rows["raw.completions"] += _completion_rows(prompt, branch, lineage, row["prompt_id"])
+                rows["raw.completions"] += _completion_rows(prompt, branch, lineage, row["prompt_id"], task.terms)
+                for c in prompt.completions:
+                    if c.model and len(summary.models) < MODELS and not _is_known(c.model, task.terms):
+                        summary.models.add(c.model)
     except Unreadable as error:
         reason = str(error)
         rows = {"raw.rejects": [{**lineage, "reason": reason, "content": _content(record)}]}
@@ -159,7 +168,9 @@ def _prompt_row(prompt: Prompt, branch: int, lineage: dict[str, Any], source: So
     }
 
 
-def _completion_rows(prompt: Prompt, branch: int, lineage: dict[str, Any], of: str) -> list[dict[str, Any]]:
+def _completion_rows(
+    prompt: Prompt, branch: int, lineage: dict[str, Any], of: str, terms: tuple[tuple[str, str], ...]
+) -> list[dict[str, Any]]:
     return [
         {
             **lineage,
@@ -171,9 +182,21 @@ def _completion_rows(prompt: Prompt, branch: int, lineage: dict[str, Any], of: s
             "preference": c.preference,
             "score": c.score,
             "model": c.model,
+            "licence": _bound(lineage["licence"], c.model, terms),
         }
         for sample, c in enumerate(prompt.completions)
     ]
+
+
+@lru_cache(10_000)
+def _bound(licence: str, model: str | None, terms: tuple[tuple[str, str], ...]) -> str:
+    """The licence with the terms of the model that wrote the text."""
+    return licences.combine([licence, *(terms_of(model or "", dict(terms)) or ())])
+
+
+@lru_cache(10_000)
+def _is_known(model: str, terms: tuple[tuple[str, str], ...]) -> bool:
+    return terms_of(model, dict(terms)) is not None
 
 
 def _instance_row(task: Task, part: Part, value: Mapping[str, Any], lineage: dict[str, Any]) -> dict[str, Any]:

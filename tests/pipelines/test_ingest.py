@@ -11,10 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 import warehouse
 from pipelines import registry
-from pipelines.ingest import TABLES, ingest
+from pipelines.ingest import TABLES, ingest, report
 from warehouse.errors import CaravanError
 from warehouse.refs import resolve
 
@@ -143,6 +144,25 @@ def test_licences_follow_parents_and_models(shared_lake):
     assert found["evol_codealpaca"] == "CC-BY-NC-4.0 AND LicenseRef-OpenAI-Output AND Apache-2.0"
     assert found["t0_train"] == "LicenseRef-Mixed AND Apache-2.0"
     assert found["gsm8k_train"] == "MIT"
+
+
+def test_the_model_of_a_row_binds_its_completion(spark, tmp_path, capsys):
+    rows = [
+        {**row, "by": model} for row, model in zip(ROWS, ["openai/GPT-4o", "human", "novel-1b", None], strict=False)
+    ]
+    source = declare(
+        input=str(write_lines(tmp_path / "a.jsonl", rows)), fields={"model": "by"}, models=["odd-7b", "Gemma-2-9b"]
+    )
+    _, result = run_one(spark, tmp_path / "lake", source)
+    bound = "LicenseRef-Gemma-Terms AND MIT"
+    assert query(tmp_path / "lake", "select licence from raw.completions order by row") == [
+        (f"LicenseRef-OpenAI-Output AND {bound}",),
+        *[(bound,)] * 3,
+    ]
+    assert query(tmp_path / "lake", "select distinct licence from raw.prompts") == [(bound,)]
+    report([result], Console())
+    said = [line for line in capsys.readouterr().out.splitlines() if "no terms" in line]
+    assert said == ["no terms known for model novel-1b", "no terms known for model odd-7b"]
 
 
 def test_constraints_ground_truths_and_personas(shared_lake):
@@ -333,6 +353,7 @@ def test_bad_input_is_one_clear_error_and_commits_nothing(spark, tmp_path, name,
     with pytest.raises(CaravanError, match=message):
         ingest(spark, w, [good, declare(input=str(tmp_path / name), **keys)])
     assert set(snapshots(w).values()) == {None}
+    assert list((tmp_path / "lake").glob("raw/*/data/*")) == []
 
 
 def test_a_hub_data_set_is_streamed_shard_by_shard(spark, tmp_path, monkeypatch):

@@ -89,6 +89,37 @@ def test_licences_are_traced_to_parts_and_models():
     assert "MIT" in known.licence(known.get("numinamath_tir")), "the licences of MATH and GSM8K, two generations back"
 
 
+@pytest.mark.parametrize(
+    ("model", "terms"),
+    [
+        ("GPT-4", ["OpenAI-Output"]),
+        ("gpt-3.5-turbo-0613", ["OpenAI-Output"]),
+        ("openai/gpt-4o", ["OpenAI-Output"]),
+        ("o1-preview", ["OpenAI-Output"]),
+        ("chatgpt-4o-latest", ["OpenAI-Output"]),
+        ("text_davinci_003", ["OpenAI-Output"]),
+        ("anthropic/Claude-3-Opus", ["Anthropic-Output"]),
+        ("gemini-1.5-pro", ["Google-Output"]),
+        ("command-r", ["Cohere-Output"]),
+        ("mistral-large-latest", ["Mistral-Output"]),
+        ("gemma-2-9b-it", ["Gemma-Terms"]),
+        ("meta-llama/Llama-2-7b-chat-hf", ["Llama-2-Community"]),
+        ("meta-llama/Meta-Llama-3-8B-Instruct", ["Llama-3-Community"]),
+        ("meta-llama/Llama-3.1-8B-Instruct", ["Llama-3.1-Community"]),
+        ("llama3.2:3b", ["Llama-3.2-Community"]),
+        ("llama-3.3-70b-instruct", ["Llama-3.3-Community"]),
+        ("human", []),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", []),
+        ("gpt-2", None),
+        ("EleutherAI/gpt-neox-20b", None),
+        ("olmo-7b", None),
+    ],
+)
+def test_terms_of_models(model, terms):
+    known = registry.load().terms
+    assert registry.terms_of(model, known) == (terms if terms is None else [f"LicenseRef-{name}" for name in terms])
+
+
 def test_a_file_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.setenv("SOMEWHERE", "s3://bucket")
     file = tmp_path / "mine.toml"
@@ -136,6 +167,14 @@ GOOD = 'input = "a.jsonl"\nadapter = "messages"\nlicence = "MIT"\n'
         ("[training.x]\n" + GOOD + 'clean = "strip"', "the repair 'strip'"),
         ("[training.x]\n" + GOOD + 'format = "xml"', "the format 'xml'"),
         ("[training.x]\n" + GOOD + 'parents = ["nobody"]', "the parent 'nobody'"),
+        ("[excluded.x]\n", r"\[excluded.x\] gives no reason"),
+        ("[excluded]\nx = 'why'\n", r"'x' in \[excluded\] is no table"),
+        ("[terms]\nx = 'Free'\n", r"terms of 'x': .*'Free'"),
+        ("[terms]\nx = 3\n", r"terms of 'x' are no text"),
+        (
+            '[evaluation.x]\ninput = "a"\nlicence = "MIT"\nmatch = "q"\nsuite = "unseen"\nfields = { prompt = "q" }',
+            "an evaluation, which has no adapter and no fields",
+        ),
         ('[evaluation.x]\ninput = "a"\nlicence = "MIT"', "which columns decontamination matches"),
         ('[evaluation.x]\ninput = "a"\nlicence = "MIT"\nmatch = "q"\nsuite = "secret"', "the suite 'secret'"),
     ],
