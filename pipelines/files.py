@@ -195,9 +195,14 @@ def size(file: str) -> int:
         if "://" not in file:
             return os.path.getsize(file)
         fs, path = fsspec.core.url_to_fs(file)
-        return int(fs.size(path))
+        length = fs.size(path)
     except OSError as error:
         raise CaravanError(f"Cannot read {file}: {error}.") from error
+    if length is None:
+        raise CaravanError(
+            f"Cannot read {file}: its server does not say how long it is. Download it and give the file's path instead."
+        )
+    return int(length)
 
 
 def _measure(piece: tuple[str, str, int, int]) -> Any:

@@ -4,10 +4,12 @@ import gzip
 import json
 import struct
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -272,6 +274,21 @@ def test_urls_of_any_file_system():
     assert values("memory:///store/b.jsonl.zst") == [(1, {"i": 0})]
     with pytest.raises(CaravanError, match="Drivers are Python packages"):
         files.expand("nosuch://bucket/a.jsonl")
+
+
+class Silent(MemoryFileSystem):
+    """Answers as a web server does that sends no Content-Length."""
+
+    protocol = "silent"
+
+    def size(self, path):
+        return None
+
+
+def test_a_server_that_does_not_say_how_long_a_file_is():
+    fsspec.register_implementation("silent", Silent, clobber=True)
+    with pytest.raises(CaravanError, match=r"silent://a.jsonl: its server does not say how long it is. Download it"):
+        files.size("silent://a.jsonl")
 
 
 def test_names_relative_to_what_the_files_share():
