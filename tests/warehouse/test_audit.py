@@ -70,7 +70,7 @@ def test_a_branch_that_is_dropped_under_a_commit(w: Warehouse, monkeypatch: pyte
         return new_files(*arguments)
 
     monkeypatch.setattr(check, "new_files", drop_meanwhile)
-    with pytest.raises(Moved, match="'audit-1' of raw.prompts was dropped"):
+    with pytest.raises(Moved, match=r"'audit-1' of raw\.prompts was dropped"):
         commit_arrow(w, TABLE, prompts("b", 2), JOB, branch="audit-1")
     assert branches_of(w.table(TABLE)) == {} and len(w.table(TABLE).snapshots()) == 1
 

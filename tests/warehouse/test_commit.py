@@ -143,7 +143,7 @@ def test_files_may_lack_an_optional_column_with_an_enumeration(w: Warehouse) -> 
     lacking, right, wrong = Path(stage(w, "raw.completions")), whole[:1], whole[1:]
     pq.write_table(right.drop(["preference"]), lacking / "lacking.parquet")
     pq.write_table(wrong, lacking / "wrong.parquet")
-    with pytest.raises(CaravanError, match="preference must be one of .*in 1 row: .*row=2"):
+    with pytest.raises(CaravanError, match=r"preference must be one of .*in 1 row: .*row=2"):
         commit(w, "raw.completions", [str(path) for path in lacking.iterdir()], JOB)
     commit(w, "raw.completions", [str(lacking / "lacking.parquet")], JOB)
     assert resolve(w, "raw.completions").rows == 1
