@@ -217,7 +217,7 @@ def _evaluations(w: warehouse.Warehouse, counts: list[tuple[str, int, str, str |
         for (source, name), (rows_share, instances_share) in CONTAMINATED.items()
         for row in range(1, round(rows_share * len(ids[source])) + 1)
     ]  # fmt: skip
-    _commit(w, "attr.contamination", evidence)
+    _commit(w, "attr.contamination", evidence, "raw.prompts", "raw.eval_instances")
 
 
 def _duplicates(w: warehouse.Warehouse) -> None:
@@ -231,11 +231,15 @@ def _duplicates(w: warehouse.Warehouse) -> None:
         window cluster as (partition by prompt_id)
         qualify count(*) over cluster > 1
     """).to_arrow_table()
-    commit_arrow(w, "attr.duplicates", found, Job("benchmarks.mixture"))
+    commit_arrow(w, "attr.duplicates", found, _job(w, "raw.prompts"))
 
 
-def _commit(w: warehouse.Warehouse, table: str, rows: list[dict[str, object]]) -> None:
-    commit_arrow(w, table, pa.Table.from_pylist(rows, schema=load(table).arrow_schema()), Job("benchmarks.mixture"))
+def _commit(w: warehouse.Warehouse, table: str, rows: list[dict[str, object]], *made_of: str) -> None:
+    commit_arrow(w, table, pa.Table.from_pylist(rows, schema=load(table).arrow_schema()), _job(w, *made_of))
+
+
+def _job(w: warehouse.Warehouse, *made_of: str) -> Job:
+    return Job("benchmarks.mixture", inputs=[warehouse.refs.resolve(w, name) for name in made_of])
 
 
 def _id(*parts: object) -> str:

@@ -1,9 +1,11 @@
 """The dbt-duckdb plugin: dbt's sources are the warehouse's tables at one reference, and a model can become a snapshot.
 
 On connection every table is resolved once and shown as a view of the same name, so sources are plain relations, and the
-DuckDB file answers ad-hoc SQL by itself. `store` serves the materialisation `warehouse` (sql/macros/publish.sql).
+DuckDB file answers ad-hoc SQL by itself. The view meta.lineage says what each was made of. `store` serves the
+materialisation `warehouse` (sql/macros/publish.sql).
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
@@ -17,7 +19,7 @@ from dbt_common.invocation import get_invocation_id
 from duckdb import DuckDBPyConnection
 
 import warehouse
-from warehouse import contracts, read, refs, tags
+from warehouse import contracts, history, read, refs, tags
 from warehouse.audit import drop, publish
 from warehouse.commit import Job, commit, stage
 from warehouse.errors import CaravanError
@@ -55,8 +57,11 @@ class Plugin(BasePlugin):
                 if self.tag:
                     self._refuse_taken_tag()
                 self.tables = {each.table: each for each in self._resolve()}
+                lineage = " union all ".join(self._lineage(each) for each in self.tables.values())
             for resolved in self.tables.values():
                 _show(cursor, resolved)
+            cursor.execute("create schema if not exists meta")
+            cursor.execute(f"create or replace view meta.lineage as {lineage}")
             self.run = get_invocation_id()
 
     def store(self, target_config: TargetConfig) -> None:
@@ -102,6 +107,16 @@ class Plugin(BasePlugin):
                 resolved = refs.resolve(self.warehouse, f"{name}{self.ref}")
             found.append(resolved)
         return found
+
+    def _lineage(self, resolved: Resolved) -> str:
+        """A row that says what a table is read at, and what made it of what."""
+        made = history.entry(self.warehouse, resolved)
+        inputs = ", ".join(map(literal, made.inputs if made else []))
+        return f"""
+            select {literal(resolved.table)} as "table", {resolved.snapshot_id or "null"}::bigint as snapshot_id,
+                {literal(str(resolved))} as reference, {literal(made.job) if made else "null"}::varchar as job,
+                {literal(json.dumps(made.arguments if made else {}))}::json as arguments, [{inputs}]::varchar[] as inputs
+        """
 
     def _refuse_taken_tag(self) -> None:
         refs.check_name("tag", self.tag)

@@ -13,6 +13,7 @@ from warehouse import contracts
 from warehouse.catalogue import Warehouse
 from warehouse.commit import PREFIX
 from warehouse.errors import CaravanError
+from warehouse.refs import Resolved
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,16 @@ def log(w: Warehouse, name: str) -> list[Entry]:
         raise CaravanError(f"There is no table {name!r} in {w.root}. There are: {', '.join(w.tables()) or 'none'}.")
     newest_first = sorted(table.snapshots(), key=lambda snapshot: snapshot.sequence_number or 0, reverse=True)
     return [_entry(table, snapshot) for snapshot in newest_first]
+
+
+def entry(w: Warehouse, resolved: Resolved) -> Entry | None:
+    """The snapshot of a reference; None where nothing was ever committed."""
+    if resolved.snapshot_id is None:
+        return None
+    table = w.table(resolved.table)
+    snapshot = table.snapshot_by_id(resolved.snapshot_id)
+    assert snapshot is not None
+    return _entry(table, snapshot)
 
 
 def moment(milliseconds: int) -> datetime:

@@ -9,6 +9,15 @@
     {{ return([chosen] if chosen is string else chosen) }}
 {%- endmacro %}
 
+{# Which duplicates are left out. An `off` without quotes is what YAML reads as false. #}
+{% macro chosen_duplicates() -%}
+    {%- set chosen = 'off' if var('duplicates') is false else var('duplicates') -%}
+    {%- if chosen not in ['exact', 'near', 'off'] -%}
+        {{ exceptions.raise_compiler_error("duplicates is " ~ chosen ~ ": choose exact, near or off") }}
+    {%- endif -%}
+    {{ return(chosen) }}
+{%- endmacro %}
+
 {# A list of names as a SQL list of strings. #}
 {% macro string_list(names) -%}
     [{% for name in names %}'{{ name | replace("'", "''") }}'{{ ', ' if not loop.last }}{% endfor %}]::varchar[]

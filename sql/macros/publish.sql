@@ -16,8 +16,9 @@
         'inputs': warehouse_tables(upstream),
         'arguments': {
             'mixtures': chosen_mixtures(),
-            'duplicates': var('duplicates'),
+            'duplicates': chosen_duplicates(),
             'shortfall': var('shortfall'),
+            'stale': var('stale'),
             'overlap_threshold': var('overlap_threshold'),
             'contamination_threshold': var('contamination_threshold'),
         },

@@ -8,7 +8,7 @@ from tiny_project import MIXTURES, RECIPES, REPOSITORY, Project, fill
 import warehouse
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("dbt")
     for name in ("dbt_project.yml", "profiles.yml"):

@@ -15,7 +15,8 @@ from warehouse.commit import Job, commit_arrow
 from warehouse.contracts import load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-JOB = Job("tests")
+# What the jobs read that made these tables.
+MADE_OF = {"attr.contamination": ("raw.prompts", "raw.eval_instances"), "attr.duplicates": ("raw.prompts",)}
 
 MIXTURES = """mixture,recipe,without,fraction,use,seed,description
 full,base,,1,any,1,
@@ -173,7 +174,9 @@ def fill(w: warehouse.Warehouse) -> None:
         "raw.eval_instances": instances, "attr.contamination": evidence, "attr.duplicates": clusters,
     }  # fmt: skip
     for table, rows in tables.items():
-        commit_arrow(w, table, pa.Table.from_pylist(rows, schema=load(table).arrow_schema()), JOB)
+        inputs = [warehouse.refs.resolve(w, name) for name in MADE_OF.get(table, ())]
+        job = Job("tests", {"threshold": "1/2"}, inputs)
+        commit_arrow(w, table, pa.Table.from_pylist(rows, schema=load(table).arrow_schema()), job)
 
 
 def _responses(source: str, row: int, licence: str) -> list[dict[str, Any]]:

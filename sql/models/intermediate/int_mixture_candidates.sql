@@ -38,7 +38,7 @@ licensed as (
 
 ),
 
-{% set kinds = {'off': [], 'exact': ['exact'], 'near': ['exact', 'near']}[var('duplicates')] %}
+{% set kinds = {'off': [], 'exact': ['exact'], 'near': ['exact', 'near']}[chosen_duplicates()] %}
 {% for kind in kinds %}
 {{ kind }}_repeats as (
 
