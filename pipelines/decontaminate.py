@@ -126,7 +126,9 @@ def _scan(
     parts = evidence.parts(records).collect()
     if failures := [part["failure"] for part in parts if part["failure"]]:
         raise CaravanError(failures[0])
-    return records, {part["train_set"]: {"rows": part["rows"], "rejects": part["rejects"]} for part in parts}
+    return records, {
+        part["train_set"]: {name: part[name] for name in ("rows", "textless", "rejects")} for part in parts
+    }
 
 
 def _commit(

@@ -6,13 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.overlap import clean, inputs, task
+from pipelines.overlap import clean, inputs
 from pipelines.overlap.output import Output
+from pipelines.overlap.splits import TrainingSplit, batches
 from pipelines.overlap.texts import texts
 from pipelines.overlap.verdict import Cell
 from warehouse.errors import CaravanError
@@ -36,13 +38,13 @@ COLUMNS = (
 REMOVED = "duplicates"  # what the clean copy calls the reason
 
 
-def splits_of(patterns: Sequence[str], field: str | None, format: str | None) -> list[inputs.TrainingSplit]:
+def splits_of(patterns: Sequence[str], field: str | None, format: str | None) -> list[TrainingSplit]:
     """Splits of the files: a source for each pattern, called NAME in NAME=pattern."""
     with ThreadPoolExecutor(16) as pool:
         return inputs.training_splits(patterns, field, format, pool.map)
 
 
-def rows(spark: SparkSession, splits: Sequence[inputs.TrainingSplit], staging: str | None) -> DataFrame:
+def rows(spark: SparkSession, splits: Sequence[TrainingSplit], staging: str | None) -> DataFrame:
     """(source, file, row, …, text) of every record, read once. Raises CaravanError for a file that cannot be read."""
     shared = spark.sparkContext.broadcast((list(splits), staging))
 
@@ -61,7 +63,7 @@ def rows(spark: SparkSession, splits: Sequence[inputs.TrainingSplit], staging: s
 def finish(
     spark: SparkSession,
     output: Output,
-    splits: Sequence[inputs.TrainingSplit],
+    splits: Sequence[TrainingSplit],
     records: DataFrame,
     found: DataFrame,
     sources: Sequence[str],
@@ -85,11 +87,11 @@ def finish(
     return clean.write(spark, splits, output.staging, cells, keys, output.clean)
 
 
-def _read(splits: Sequence[inputs.TrainingSplit], staging: str | None, number: int) -> Iterator[pa.RecordBatch]:
+def _read(splits: Sequence[TrainingSplit], staging: str | None, number: int) -> Iterator[pa.RecordBatch]:
     part = splits[number]
     rejects: list[dict[str, Any]] = []
     try:
-        for _, batch in task.batches(splits, number, staging, rejects):
+        for batch in batches(splits, number, staging, rejects):
             read = texts(batch.column)
             if read is None:
                 raise CaravanError(
@@ -99,7 +101,7 @@ def _read(splits: Sequence[inputs.TrainingSplit], staging: str | None, number: i
             turns = [read.data[start:end].tobytes() for start, end in pairwise(read.turn_start)]
             ends = read.row_turn
             joined = [b"\n".join(turns[a:b]).decode() for a, b in pairwise(ends)]
-            yield _lines(part, batch.row.to_pylist(), joined, None)
+            yield _lines(part, batch.keys(np.arange(len(batch.column))).row.to_pylist(), joined, None)
     except CaravanError as error:
         yield _lines(part, [None], [""], str(error))
         return
@@ -107,9 +109,7 @@ def _read(splits: Sequence[inputs.TrainingSplit], staging: str | None, number: i
         yield _lines(part, [reject["train_row"]], [""], reject["detail"])
 
 
-def _lines(
-    part: inputs.TrainingSplit, numbers: list[int | None], found: list[str], problem: str | None
-) -> pa.RecordBatch:
+def _lines(part: TrainingSplit, numbers: list[int | None], found: list[str], problem: str | None) -> pa.RecordBatch:
     ids = [hashlib.md5(f"user\x1f{text}".encode(), usedforsecurity=False).hexdigest() for text in found]
     count = len(found)
     values = [

@@ -1,5 +1,6 @@
 """The rows that are kept, as they came, as Parquet."""
 
+import glob
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,8 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from pipelines.overlap.inputs import TrainingSplit
-from pipelines.overlap.task import ROW, as_json
+from pipelines.overlap.splits import ROW, TrainingSplit, as_json
 from pipelines.overlap.verdict import Cell
 from pipelines.readers import open_binary
 
@@ -58,7 +58,7 @@ def write(
 def _staged(staging: str, number: int) -> Iterator[pq.ParquetFile]:
     """The staged pieces of a split, in order."""
     fs, folder = fsspec.core.url_to_fs(staging)
-    for path in sorted(fs.glob(f"{folder}/{number:06d}-*.parquet")):
+    for path in sorted(fs.glob(f"{glob.escape(folder)}/{number:06d}-*.parquet")):
         with fs.open(path, "rb") as stream:
             yield pq.ParquetFile(stream)
 

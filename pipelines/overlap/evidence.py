@@ -72,6 +72,7 @@ def parts(records: DataFrame) -> DataFrame:
         .groupBy("train_set")
         .agg(
             F.sum("pairs").cast("long").alias("rows"),
+            F.sum("textless").cast("long").alias("textless"),
             F.count_if(F.col("record") == "reject").alias("rejects"),
             F.min(F.when(F.col("record") == "failure", F.col("detail"))).alias("failure"),
         )

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 import warehouse
 from pipelines.files import Split, expand, plan, records, relative
+from pipelines.overlap.splits import TrainingSplit
 from pipelines.readers import open_binary
 from warehouse.errors import CaravanError
 from warehouse.read import arrow
@@ -50,17 +51,6 @@ class Evaluations:
         for name, fields in zip(self.keys["eval_set"].to_pylist(), self.fields, strict=True):
             found[name].update(dict.fromkeys(field for field, _ in fields))
         return {name: list(fields) for name, fields in found.items()}
-
-
-@dataclass(frozen=True)
-class TrainingSplit:
-    """A part of a training set that one task reads. In the warehouse the rows carry their own keys."""
-
-    train_set: str
-    name: str  # the file, as evidence calls it
-    split: Split
-    field: str  # that holds the prompt
-    in_warehouse: bool
 
 
 def evaluations_of(w: warehouse.Warehouse, resolved: Resolved) -> Evaluations:
@@ -166,21 +156,23 @@ def training_splits_of(
 
 def _named_files(patterns: Sequence[str], one_set_a_pattern: bool) -> Iterator[tuple[str, str, str]]:
     """(set, file, the file as evidence calls it) of each file."""
-    seen: dict[str, str] = {}
+    owner: dict[str, str] = {}
     for pattern in patterns:
-        name, is_named, path = pattern.partition("=")
-        if not is_named or "/" in name or "://" in pattern.partition("=")[0]:
-            name, path = "", pattern
+        name, path = _name_and_path(pattern)
         files = expand(path)
         shown = relative(files)
         for file in files:
-            stem = _stem(path if one_set_a_pattern and len(files) > 1 else file)
-            chosen = name or stem
-            if seen.setdefault(chosen, pattern) != pattern or (
-                not name and not one_set_a_pattern and shown[file] in seen
-            ):
-                raise CaravanError(f"Two inputs are both called '{chosen}'. Name them apart: NAME={path}.")
+            chosen = name or _stem(path if one_set_a_pattern and len(files) > 1 else file)
+            member = pattern if name or one_set_a_pattern else file
+            if owner.setdefault(chosen, member) != member:
+                raise CaravanError(f"Two inputs are both called '{chosen}'. Name them apart: NAME={file}.")
             yield chosen, file, shown[file]
+
+
+def _name_and_path(pattern: str) -> tuple[str, str]:
+    """NAME and files of NAME=files; no name where the sign is part of a path."""
+    name, sign, path = pattern.partition("=")
+    return (name, path) if sign and "/" not in name else ("", pattern)
 
 
 def _stem(path: str) -> str:

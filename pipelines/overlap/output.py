@@ -1,6 +1,5 @@
 """The folder that a run on plain files leaves."""
 
-import shutil
 import uuid
 from pathlib import Path
 
@@ -8,23 +7,40 @@ import fsspec
 
 from warehouse.errors import CaravanError
 
+# What a run leaves. A folder with anything else in it is not replaced.
+NAMES = frozenset({"clean", "duplicates", "evidence", "rejects", "report.json", "report.md"})
+
 
 class Output:
     """A folder that appears complete or not at all. A URL is written in place, report.json last.
 
-    Raises CaravanError where the folder exists and may not be replaced.
+    Raises CaravanError where there is something already, and with `overwrite` where it is not the output of an earlier run.
     """
 
     def __init__(self, path: str, overwrite: bool) -> None:
         self.local = "://" not in path
         self.path = str(Path(path).absolute()) if self.local else path.rstrip("/")
-        if self.local and Path(self.path).exists() and not overwrite:
-            raise CaravanError(f"{path} exists already. Give another --output, or --overwrite to replace it.")
-        self.folder = f"{self.path}.{uuid.uuid4().hex[:8]}.partial" if self.local else self.path
-        self.staging, self.clean, self.evidence = (f"{self.folder}/{name}" for name in ("staging", "clean", "evidence"))
+        self.fs, self._target = fsspec.core.url_to_fs(self.path)
+        self._refuse(path, overwrite)
+        mark = uuid.uuid4().hex[:8]
+        self.folder = f"{self.path}.{mark}.partial" if self.local else self.path
+        self.staging = f"{self.folder}/staging-{mark}"
+        self.clean, self.evidence = f"{self.folder}/clean", f"{self.folder}/evidence"
+        if not self.local and self.fs.exists(self._target):
+            self.fs.rm(self._target, recursive=True)
         for folder in (self.staging, self.clean):
-            fs, name = fsspec.core.url_to_fs(folder)
-            fs.makedirs(name, exist_ok=True)
+            self.fs.makedirs(fsspec.core.strip_protocol(folder), exist_ok=True)
+
+    def _refuse(self, path: str, overwrite: bool) -> None:
+        if not self.fs.exists(self._target):
+            return
+        if not overwrite:
+            raise CaravanError(f"{path} exists already. Give another --output, or --overwrite to replace it.")
+        found = {entry.rstrip("/").rsplit("/", 1)[-1] for entry in self.fs.ls(self._target, detail=False)}
+        if foreign := sorted(name for name in found - NAMES if not name.startswith("staging-")):
+            raise CaravanError(
+                f"{path} is not replaced: it holds {foreign[0]}, which no run of this job left. Give another --output."
+            )
 
     def put(self, name: str, text: str) -> None:
         """Write a small file."""
@@ -33,14 +49,19 @@ class Output:
 
     def publish(self) -> None:
         """Let the folder appear."""
-        fs, staging = fsspec.core.url_to_fs(self.staging)
-        fs.rm(staging, recursive=True)
+        self._remove(self.staging)
         if self.local:
+            old = Path(f"{self.folder}.old")
             if Path(self.path).exists():
-                shutil.rmtree(self.path)
+                Path(self.path).rename(old)
             Path(self.folder).rename(self.path)
+            self._remove(str(old))
 
     def discard(self) -> None:
         """Remove what was not published."""
-        if self.local and Path(self.folder).exists():
-            shutil.rmtree(self.folder)
+        self._remove(self.folder if self.local else self.staging)
+
+    def _remove(self, folder: str) -> None:
+        name = fsspec.core.strip_protocol(folder)
+        if self.fs.exists(name):
+            self.fs.rm(name, recursive=True)

@@ -20,7 +20,7 @@ class Report:
 
     settings: dict[str, Any]
     evaluations: list[dict[str, Any]]  # eval_set, suite, instances, unmatchable, empty, fields
-    training: list[dict[str, Any]]  # train_set, rows, rejects, removed
+    training: list[dict[str, Any]]  # train_set, rows, textless, rejects, removed
     cells: list[Cell]
     examples: list[dict[str, Any]]
 
@@ -92,11 +92,11 @@ def markdown(report: Report) -> str:
         "",
         "## Training sets",
         "",
-        "| training set | rows | unreadable | removed | kept |",
-        "|---|---:|---:|---:|---:|",
+        "| training set | rows | without text | unreadable | removed | kept |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {t['train_set']} | {t['rows']:,} | {t['rejects']:,} | {t['removed']:,} | {t['rows'] - t['removed']:,} |"
+        f"| {t['train_set']} | {t['rows']:,} | {t['textless']:,} | {t['rejects']:,} | {t['removed']:,} | {t['rows'] - t['removed']:,} |"
         for t in report.training
     ]
     lines += [

@@ -1,5 +1,6 @@
 """The texts of a training column, as the buffers that the scan reads."""
 
+from collections.abc import Container
 from typing import NamedTuple
 
 import numpy as np
@@ -37,20 +38,27 @@ def texts(column: pa.Array) -> Texts | None:
     )
     if _is_text(items.type):
         return Texts(*_buffers(items), row_item)
-    role, text = _message_fields(items.type)
+    role, text = message_fields([field.name for field in items.type] if pa.types.is_struct(items.type) else [])
     if role is None or text is None:
         return None
-    by_user = pc.fill_null(pc.is_in(pc.struct_field(items, role), USER_ROLES), False)
+    by_user = _by_user(pc.struct_field(items, role))
     turns_before = np.concatenate([[0], np.cumsum(by_user.to_numpy(zero_copy_only=False))]).astype(np.int64)
     return Texts(*_buffers(pc.struct_field(items, text).filter(by_user)), turns_before[row_item])
+
+
+def _by_user(roles: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(roles.type):
+        of_user = pc.is_in(roles.dictionary, USER_ROLES)
+        return pc.fill_null(of_user.take(roles.indices), False)
+    return pc.fill_null(pc.is_in(roles, USER_ROLES), False)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _message_fields(kind: pa.DataType) -> tuple[str | None, str | None]:
-    names = {field.name for field in kind} if pa.types.is_struct(kind) else set()
+def message_fields(names: Container[str]) -> tuple[str | None, str | None]:
+    """The fields of a message that hold its role and its text, None for one that is not there."""
     return next((n for n in _ROLE_FIELDS if n in names), None), next((n for n in _TEXT_FIELDS if n in names), None)
 
 

@@ -40,8 +40,9 @@ def lines(path: Path, values: list[Any]) -> Path:
 
 
 def run(*arguments: str) -> dict[str, Any]:
-    main([*arguments, "--evals", "evals/*.jsonl", "--output", "out"])
-    return json.loads(Path("out/report.json").read_text())
+    main(["--evals", "evals/*.jsonl", "--output", "out", *arguments])
+    report = Path("out/report.json")
+    return json.loads(report.read_text()) if report.exists() else {}
 
 
 def table(pattern: str) -> list[dict[str, Any]]:
@@ -80,7 +81,7 @@ def test_clean_rows_evidence_and_report(folder: Path) -> None:
         True,
         2,
     )
-    assert found["training"] == [{"train_set": "my", "rows": 4, "rejects": 0, "removed": 2}]
+    assert found["training"] == [{"train_set": "my", "rows": 4, "textless": 1, "rejects": 0, "removed": 2}]
     assert found["evaluations"][0]["unmatchable"] == 1
     assert found["examples"][0]["train_text"].startswith("Solve this: A  TRAIN")
     assert found["examples"][0]["eval_text"] == QUESTIONS[0]
@@ -131,7 +132,7 @@ def test_every_format_gives_the_same_evidence(folder: Path) -> None:
 
 
 def test_columns_whose_types_disagree_are_kept_as_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.overlap.task.RECORDS", 2)
+    monkeypatch.setattr("pipelines.overlap.splits.RECORDS", 2)
     rows = [{"prompt": CLEAN, "x": v} for v in (1, 2, "three", {"four": 4}, [5], None)]
     lines(folder / "my.jsonl", rows)
     run("--train", "my.jsonl")
@@ -171,12 +172,14 @@ def test_evaluations_with_several_fields(folder: Path) -> None:
         (["--train", "nothing.jsonl"], "No file at 'nothing.jsonl'"),
         (["--train", "my.jsonl", "--train-field", "promt"], "has no field 'promt'. It has: prompt, n"),
         (["--train", "odd.jsonl"], "which field holds the text?.*It has: foo"),
-        (["--train", "my.jsonl", "--train-field", "n"], "the column to check is int64"),
+        (["--train", "my.jsonl", "--train-field", "n"], "line 1: field 'n' is neither text"),
         (["--train", "my.parquet", "--train-field", "x"], "has no field 'x'. It has: prompt, n"),
         (["--train", "empty.jsonl"], "There is no readable row in .*empty.jsonl"),
         (["--train", "my.jsonl", "--eval-field", "q"], "line 1: there is no field 'q'"),
         (["--train", "my.jsonl", "--eval-field", "nested"], "field 'nested' is not text"),
         (["--train", "a/my.jsonl", "b/my.jsonl"], "Two inputs are both called 'my'"),
+        (["--train", "my.jsonl", "--evals", "[ab]/my.jsonl"], "Two inputs are both called 'my'"),
+        (["--train", "my.parquet", "--train-field", "n"], "the column to check is int64"),
         (["--train", "my.jsonl", "--format", "parquet"], "Cannot read .*my.jsonl as Parquet"),
     ],
 )
@@ -209,12 +212,30 @@ def test_an_evaluation_is_never_silently_smaller(folder: Path) -> None:
 def test_output_is_not_overwritten_unasked(folder: Path) -> None:
     lines(folder / "my.jsonl", [{"prompt": CLEAN}])
     run("--train", "my.jsonl")
-    (folder / "out" / "mine.txt").touch()
     with pytest.raises(CaravanError, match="out exists already"):
         run("--train", "my.jsonl")
-    assert (folder / "out" / "mine.txt").exists()
+    lines(folder / "my.jsonl", [{"prompt": CLEAN}, {"prompt": CLEAN}])
     run("--train", "my.jsonl", "--overwrite")
-    assert not (folder / "out" / "mine.txt").exists()
+    assert len(table("out/clean/*.parquet")) == 2
+    (folder / "out" / "mine.txt").touch()
+    with pytest.raises(CaravanError, match=r"out is not replaced: it holds mine.txt"):
+        run("--train", "my.jsonl", "--overwrite")
+    with pytest.raises(CaravanError, match="is not replaced: it holds evals"):
+        run("--train", "my.jsonl", "--output", str(folder), "--overwrite")
+    assert (folder / "out" / "mine.txt").exists()
+    assert {path.name for path in folder.iterdir()} == {"my.jsonl", "evals", "out"}
+
+
+def test_output_to_a_url(folder: Path) -> None:
+    lines(folder / "my.jsonl", [{"prompt": CLEAN}, {"prompt": QUESTIONS[0]}])
+    url = f"file://{folder}/there"
+    run("--train", "my.jsonl", "--output", url)
+    with pytest.raises(CaravanError, match="exists already"):
+        run("--train", "my.jsonl", "--output", url)
+    lines(folder / "my.jsonl", [{"prompt": CLEAN}])
+    run("--train", "my.jsonl", "--output", url, "--overwrite")
+    assert table("there/clean/*.parquet") == [{"prompt": CLEAN}]
+    assert {path.name for path in (folder / "there").iterdir()} == {"clean", "evidence", "report.json", "report.md"}
 
 
 def test_command_line_without_a_warehouse(folder: Path) -> None:
