@@ -21,7 +21,7 @@ from duckdb import DuckDBPyConnection
 import warehouse
 from warehouse import contracts, history, read, refs, tags
 from warehouse.audit import drop, publish
-from warehouse.commit import Job, commit, stage
+from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError
 from warehouse.refs import LATEST, Resolved
 from warehouse.sql import literal, prepare
@@ -72,23 +72,25 @@ class Plugin(BasePlugin):
     def _publish(self, table: str, config: dict[str, Any]) -> None:
         contract = contracts.load(table)
         inputs = [self.tables[name] for name in config["inputs"]]
-        directory = stage(self.warehouse, table)
         cursor = self.connection.cursor()
-        files = [
-            path
-            for number, value in enumerate(config["partitions"])
-            if _write(cursor, contract, config["sql"], value, path := f"{directory}/{number:05d}.parquet")
-        ]
         job = Job(f"dbt build --select +{table.split('.')[1]}", arguments=config["arguments"], inputs=inputs)
         branch = f"audit-{uuid4().hex[:12]}"
         replace = {str(contract.partition): config["partitions"]}
-        try:
-            snapshot_id = commit(self.warehouse, table, files, job, replace, branch=branch)
-            publish(self.warehouse, table, branch)
-        except CaravanError:
-            with suppress(CaravanError):
-                drop(self.warehouse, table, branch)
-            raise
+        with staged(self.warehouse, table) as directory:
+            files = []
+            for number, value in enumerate(config["partitions"]):
+                path = f"{directory}/{number:05d}.parquet"
+                if _write(cursor, contract, config["sql"], value, path):
+                    files.append(path)
+                else:
+                    self.warehouse.io.delete(path)
+            try:
+                snapshot_id = commit(self.warehouse, table, files, job, replace, branch=branch)
+                publish(self.warehouse, table, branch)
+            except CaravanError:
+                with suppress(CaravanError):
+                    drop(self.warehouse, table, branch)
+                raise
         if self.tag:
             tags.create(self.warehouse, table, self.tag, snapshot_id)
         published = refs.resolve(self.warehouse, f"{table}@{snapshot_id}")
@@ -145,7 +147,7 @@ def _show(connection: DuckDBPyConnection, resolved: Resolved) -> None:
 
 
 def _write(connection: DuckDBPyConnection, contract: contracts.Contract, sql: str, value: str, path: str) -> bool:
-    """Write the rows of one partition in the order of their key; False, and no file, where there are none."""
+    """Write the rows of one partition in the order of their key; False where the file has none."""
     columns = ", ".join(f'"{name}"' for name in contract.names)
     order = ", ".join(f'"{name}"' for name in contract.key)
     query = f'select {columns} from ({sql}) where "{contract.partition}" = {literal(value)} order by {order}'

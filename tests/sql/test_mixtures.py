@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -267,6 +268,9 @@ def test_same_seed_same_rows_and_an_empty_mixture_has_none(built: Project, rows:
     again = built.published()[1]
     assert json.dumps(of(again, "full")).encode() == json.dumps(of(rows, "full")).encode()
     assert of(again, "none") == []
+    published = {Path(path) for path in warehouse.refs.resolve(warehouse.open(built.root), "mixtures.sft").files}
+    newest = max(path.parent for path in published)
+    assert set(newest.iterdir()) <= published, "no file is left of a mixture without rows"
     assert all(row["prompt_id"] for row in again)
     assert of(again, "commercial") == of(rows, "commercial")
 
