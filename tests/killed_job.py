@@ -168,7 +168,7 @@ class Life:
         files = write(spark.sql(EVIDENCE), stage(w, "attr.contamination"), partition="train_set")
         self.phase("commit of evidence")
         replace = {"train_set": list(TRAINING)}
-        commit(w, "attr.contamination", files, Job("evidence", inputs=inputs), replace=replace)
+        commit(w, "attr.contamination", files, Job("evidence", {"threshold": "1/2"}, inputs), replace=replace)
 
     def build(self) -> None:
         dbt_plugin.Plugin._publish = self.announced("publish", dbt_plugin.Plugin._publish)  # type: ignore[method-assign]
@@ -176,7 +176,8 @@ class Life:
             "--exclude-resource-type",
             "unit_test",
         ]  # they know nothing of the warehouse, and take half of the time
-        arguments = ["--no-use-colors", "build", "--select", "+sft", *unit_tests, "--vars", "{mixtures: [all]}"]
+        variables = ["--vars", "{mixtures: [all], duplicates: off}"]
+        arguments = ["--no-use-colors", "build", "--select", "+sft", *unit_tests, *variables]
         if not dbtRunner().invoke(arguments).success:
             sys.exit(1)
 
