@@ -150,9 +150,8 @@ def test_the_model_of_a_row_binds_its_completion(spark, tmp_path, capsys):
     rows = [
         {**row, "by": model} for row, model in zip(ROWS, ["openai/GPT-4o", "human", "novel-1b", None], strict=False)
     ]
-    source = declare(
-        input=str(write_lines(tmp_path / "a.jsonl", rows)), fields={"model": "by"}, models=["odd-7b", "Gemma-2-9b"]
-    )
+    file = write_lines(tmp_path / "a.jsonl", rows)
+    source = declare(input=str(file), fields={"model": "by"}, models=["odd-7b", "Gemma-2-9b"])
     _, result = run_one(spark, tmp_path / "lake", source)
     bound = "LicenseRef-Gemma-Terms AND MIT"
     assert query(tmp_path / "lake", "select licence from raw.completions order by row") == [
