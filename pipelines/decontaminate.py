@@ -28,12 +28,13 @@ from pipelines.overlap.options import parse
 from pipelines.overlap.output import Output
 from pipelines.overlap.tokenizers import TOKENIZERS
 from warehouse import contracts
-from warehouse.commit import Job, commit, stage
+from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError, run
 from warehouse.refs import Resolved, resolve
 from warehouse.spark import session, write
 
 TABLE = "attr.contamination"
+SPLITS_A_PART = 16  # of what is read, whose pairs go to one piece of a shuffle
 EXAMPLES = 3  # of each training set and evaluation in the report
 
 
@@ -61,6 +62,10 @@ def main(arguments: list[str] | None = None) -> None:
             spark = session("decontaminate")
             evaluations, index = indexing.result()
         console.print(f"indexed {len(evaluations.fields):,} instances of {len(evaluations.names)} evaluations")
+        if not spark.sparkContext.getConf().contains("spark.sql.shuffle.partitions"):
+            # Only pairs are shuffled, far fewer than what is read.
+            parts = max(spark.sparkContext.defaultParallelism, len(splits) // SPLITS_A_PART)
+            spark.conf.set("spark.sql.shuffle.partitions", str(parts))
         records, training = _scan(spark, index, evaluations, splits, args.max_pairs, output)
         tokenizer = str(TOKENIZERS[args.tokenizer])
         pairs = evidence.evidence(records, tokenizer, args.ngram)
@@ -139,10 +144,11 @@ def _commit(
     reading: list[Resolved],
     console: Console,
 ) -> list[str]:
-    files = write(pairs, stage(w, TABLE), partition="train_set")
     settings = {"ngram": args.ngram, "threshold": str(args.threshold), "tokenizer": args.tokenizer}
     job = Job("pipelines.decontaminate", arguments=settings, inputs=reading)
-    snapshot = commit(w, TABLE, files, job, replace={"train_set": train_sets})
+    with staged(w, TABLE) as directory:
+        files = write(pairs, directory, partition="train_set")
+        snapshot = commit(w, TABLE, files, job, replace={"train_set": train_sets})
     console.print(f"wrote {TABLE}@{snapshot}")
     return files
 

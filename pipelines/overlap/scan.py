@@ -59,7 +59,8 @@ def scan(
     are returned, the best first, and besides every pair that is the best so far of its instance; `progress` counts all.
     """
     rows = np.empty(len(row_turn) - 1, np.int64)
-    longest = int(np.diff(turn_start).max(initial=0)) * int(np.diff(index.fold.offsets).max())
+    # No character has more tokens than twice its bytes (a test holds every character to it).
+    longest = 2 * int(np.diff(turn_start).max(initial=0))
     hits = _promising(
         index.fold,
         index.grams,

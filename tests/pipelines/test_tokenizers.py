@@ -69,3 +69,11 @@ def test_compiled_split_equals_the_tokenizer(name: str, text: str) -> None:
     hashes = np.empty(40 * len(data), np.uint64)
     count = hash_tokens(fold.ascii_codes, fold.byte_codes, fold.offsets, fold.text, data, 0, len(data) - 1, hashes)
     assert hashes[:count].tolist() == hash_folded(fold.byte_codes, folded, bounds).tolist()
+
+
+@pytest.mark.parametrize("name", sorted(TOKENIZERS))
+def test_no_character_has_more_tokens_than_twice_its_bytes(name: str) -> None:
+    table = fold_table(name)
+    for code in (c for c in range(len(table.offsets) - 1) if not 0xD800 <= c < 0xE000):
+        folded = table.text[table.offsets[code] : table.offsets[code + 1]].tobytes()
+        assert len([token for token in folded.split(b"\0") if token]) <= 2 * len(chr(code).encode())
