@@ -361,6 +361,7 @@ def test_files(spark, tmp_path):
         (["--train", "x.jsonl", "--train-field", "absent", "--output", "out"], "absent"),
         (["--train", "broken.json", "--output", "out"], "broken.json"),
         (["--against", "x.jsonl"], "ingest the other side first"),
+        (["--train", "x.jsonl", "--against", "x.jsonl", "--output", "out"], "both have a set called 'x'"),
     ],
 )
 def test_what_is_refused_of_files(spark, tmp_path, monkeypatch, arguments, words):
