@@ -99,7 +99,9 @@ def on_files(options: argparse.Namespace) -> None:
         against = dedup_files.splits_of(options.against, options.train_field, options.format) if options.against else []
         if both := sorted({part.train_set for part in splits} & {part.train_set for part in against}):
             # A row is known by its set, file and number: of two sets with one name, rows would be taken for each other.
-            raise CaravanError(f"--train and --against both have a set called '{both[0]}'. Name them apart: NAME=FILES.")
+            raise CaravanError(
+                f"--train and --against both have a set called '{both[0]}'. Name them apart: NAME=FILES."
+            )
         print("reads", *sorted({part.split.file for part in (*splits, *against)}))
         spark = _session(0)
         records = dedup_files.rows(spark, splits, output.staging)
