@@ -289,6 +289,7 @@ def test_kills_of_the_whole_job(runner: Runner) -> None:
         if number % CLEANED_EVERY == 0 or number == KILLS:
             found += state.clean()
             state.check(None, choice)
+            print(f"kills by phase: {dict(killed)}; found by the doctor: {dict(found)}", flush=True)
     runner.start(cycles=1)
     runner.wait_for("done", 1)
     psutil.Process(runner.leader).wait(60)
@@ -296,8 +297,8 @@ def test_kills_of_the_whole_job(runner: Runner) -> None:
     assert set(state.newest.values()) == {runner.lives * 1000 + 1}
     state.check_acknowledged(runner.phases(), before)
     assert list(doctor.examine(warehouse.open(state.root), timedelta(0))) == []
-    print(f"kills by phase: {dict(killed)}; found by the doctor: {dict(found)}; {len(state.seen)} snapshots whole")
+    print(f"{KILLS} kills, then the whole job: {len(state.seen)} snapshots, all whole")
     assert sum(killed.values()) == KILLS
     if KILLS >= 50:
         assert all(killed[phase] >= 3 for phase in spans)
-        assert set(found) == LEFT_BY_A_KILL
+        assert {"orphan files", "half-ingested source"} <= set(found)
