@@ -35,7 +35,7 @@ from benchmarks.corpus import ONE_SET, REPOSITORY, Corpus, build
 from pipelines.overlap.index import Index
 from pipelines.overlap.index import build as build_index
 from pipelines.overlap.scan import scan, state
-from pipelines.overlap.task import BATCH_ROWS
+from pipelines.overlap.splits import BATCH_ROWS
 from pipelines.overlap.texts import texts
 from pipelines.overlap.tokenizers import WORDS
 from warehouse.errors import CaravanError, run
