@@ -31,7 +31,7 @@ quickstart: install ## the whole recipe on bundled data, in minutes; its results
 	@$(BIN)/python -m pipelines.quickstart
 
 test: install ## all tests, on WORKERS processes (2)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP) ## style, formatting and types
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The real data, ingested once for all the tests that read it."""
+"""The real data, ingested once a worker for all the tests that read it."""
 
 import tomllib
 from pathlib import Path
@@ -11,13 +11,6 @@ from pipelines import registry
 from pipelines.ingest import ingest
 
 SHARED = Path(__file__).parent / "shared_sources.toml"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that read the real data run in one worker, so that it is ingested once."""
-    for item in items:
-        if "shared_lake" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("shared_lake"))
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,6 @@ from pipelines import registry
 from warehouse import licences
 from warehouse import spark as warehouse_spark
 
-pytestmark = pytest.mark.xdist_group("dbt")
-
 BUILT = ["full", "other_seed", "without_beta", "p10", "p50", "p100", "commercial"]
 IDS = ("position", "prompt_id", "completion_id", "source", "file", "row", "branch")
 

@@ -15,8 +15,6 @@ from pipelines import decontaminate, deduplicate
 from warehouse import contracts, history, refs, releases
 from warehouse.commit import Job, commit_arrow
 
-pytestmark = pytest.mark.xdist_group("dbt")
-
 CONTAMINATION, DUPLICATES = "decontamination_is_of_this_data", "deduplication_is_of_this_data"
 THRESHOLD = "overlaps_were_sought_down_to_the_threshold"
 
