@@ -31,7 +31,7 @@ from warehouse import contracts
 from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError, run
 from warehouse.refs import Resolved, resolve
-from warehouse.spark import session, write
+from warehouse.spark import hadoop, session, write
 
 TABLE = "attr.contamination"
 SPLITS_A_PART = 16  # of what is read, whose pairs go to one piece of a shuffle
@@ -217,7 +217,7 @@ def _write_rows(
     records: DataFrame,
 ) -> None:
     if any(training["rejects"] for training in found.training):
-        evidence.rejects(records).coalesce(1).write.parquet(f"{output.folder}/rejects")
+        evidence.rejects(records).coalesce(1).write.parquet(hadoop(f"{output.folder}/rejects"))
     clean.write(spark, splits, output.staging, found.cells, output.evidence, output.clean)
 
 

@@ -14,11 +14,10 @@ from pyspark.sql import functions as F
 
 from pipelines.overlap import clean, inputs
 from pipelines.overlap.output import Output
-from pipelines.overlap.splits import TrainingSplit, batches
-from pipelines.overlap.texts import texts
+from pipelines.overlap.splits import TrainingSplit, batches, checked_texts
 from pipelines.overlap.verdict import Cell
 from warehouse.errors import CaravanError
-from warehouse.spark import write
+from warehouse.spark import hadoop, write
 
 SCHEMA = pa.schema(
     [
@@ -70,9 +69,7 @@ def finish(
 ) -> int:
     """Write duplicates/, clean/ and, where records could not be read, rejects/; returns the rows that are kept."""
     files = write(found.drop("revision", "prompt_id"), f"{output.folder}/duplicates")
-    removed = (
-        spark.read.parquet(*map(_hadoop, files)).where("kind = 'near' and not keeper") if files else found.limit(0)
-    )
+    removed = spark.read.parquet(*map(hadoop, files)).where("kind = 'near' and not keeper") if files else found.limit(0)
     keys = f"{output.staging}/removed"
     columns = {"source": "train_set", "file": "train_file", "row": "train_row"}
     named = removed.select(
@@ -92,12 +89,7 @@ def _read(splits: Sequence[TrainingSplit], staging: str | None, number: int) -> 
     rejects: list[dict[str, Any]] = []
     try:
         for batch in batches(splits, number, staging, rejects):
-            read = texts(batch.column)
-            if read is None:
-                raise CaravanError(
-                    f"{part.split.file}: the column '{part.field}' is {batch.column.type}. It must be text, a list of texts, or a "
-                    "conversation (a list of messages with role and content). Name another with --train-field."
-                )
+            read = checked_texts(part, batch)
             turns = [read.data[start:end].tobytes() for start, end in pairwise(read.turn_start)]
             ends = read.row_turn
             joined = [b"\n".join(turns[a:b]).decode() for a, b in pairwise(ends)]
@@ -123,7 +115,3 @@ def _lines(part: TrainingSplit, numbers: list[int | None], found: list[str], pro
         [problem] * count,
     ]
     return pa.RecordBatch.from_arrays([pa.array(v, f.type) for v, f in zip(values, SCHEMA, strict=True)], schema=SCHEMA)
-
-
-def _hadoop(path: str) -> str:
-    return f"file://{path}" if path.startswith("/") else path

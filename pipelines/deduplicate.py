@@ -26,7 +26,7 @@ from warehouse import contracts
 from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError, run
 from warehouse.refs import Resolved, resolve
-from warehouse.spark import read, session, write
+from warehouse.spark import hadoop, read, session, write
 
 TABLE = "attr.duplicates"
 KINDS = ["exact", "near"]
@@ -112,7 +112,7 @@ def on_files(options: argparse.Namespace) -> None:
         kept = dedup_files.finish(spark, output, splits, records, _found(rows, others, options), sources)
         counts = report(
             rows,
-            spark.read.parquet(f"file://{output.folder}/duplicates" if output.local else f"{output.folder}/duplicates"),
+            spark.read.parquet(hadoop(f"{output.folder}/duplicates")),
         )
         refused = records.where("problem is not null").count()
         settings = {key: value for key, value in vars(options).items() if value and key not in ("output", "overwrite")}

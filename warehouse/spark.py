@@ -50,7 +50,7 @@ def read(spark: SparkSession, resolved: Resolved) -> DataFrame:
     reader = spark.read.schema(contracts.load(resolved.table).spark_ddl())
     if not resolved.files:
         return spark.createDataFrame([], contracts.load(resolved.table).spark_ddl())
-    return reader.parquet(*(_hadoop(path) for path in resolved.files))
+    return reader.parquet(*(hadoop(path) for path in resolved.files))
 
 
 def write(df: DataFrame, directory: str, partition: str | None = None) -> list[str]:
@@ -59,11 +59,11 @@ def write(df: DataFrame, directory: str, partition: str | None = None) -> list[s
     if partition is not None:
         # Spark drops the column that it splits by from the files, so it splits by a copy.
         writer = df.withColumn("_partition", F.col(partition)).write.partitionBy("_partition")
-    writer.mode("append").parquet(_hadoop(directory))
+    writer.mode("append").parquet(hadoop(directory))
     return _files(df.sparkSession, directory)
 
 
-def _hadoop(path: str) -> str:
+def hadoop(path: str) -> str:
     """A local path says that it is local: on a cluster a bare path means the cluster's file system."""
     return f"file://{path}" if path.startswith("/") else path
 
@@ -71,7 +71,7 @@ def _hadoop(path: str) -> str:
 def _files(spark: SparkSession, directory: str) -> list[str]:
     jvm = spark.sparkContext._jvm
     assert jvm is not None
-    folder: JavaObject = jvm.org.apache.hadoop.fs.Path(_hadoop(directory))
+    folder: JavaObject = jvm.org.apache.hadoop.fs.Path(hadoop(directory))
     configuration = spark.sparkContext._jsc.hadoopConfiguration()
     listing = folder.getFileSystem(configuration).listFiles(folder, True)
     found = []

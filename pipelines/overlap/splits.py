@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.files import Split, records
-from pipelines.overlap.texts import USER_ROLES, message_fields
+from pipelines.overlap.texts import USER_ROLES, Texts, message_fields, texts
 from pipelines.readers import open_binary
 from warehouse.errors import CaravanError
 
@@ -75,6 +75,17 @@ def batches(
                 row += len(batch)
     else:
         yield from _text_batches(part, number, staging, rejects)
+
+
+def checked_texts(part: TrainingSplit, batch: Batch) -> Texts:
+    """The texts of a batch. Raises CaravanError where the column holds none."""
+    read = texts(batch.column)
+    if read is None:
+        raise CaravanError(
+            f"{part.split.file}: the column to check is {batch.column.type}. It must be text, a list of texts, or a "
+            "conversation (a list of messages with role and content). Name another with --train-field."
+        )
+    return read
 
 
 def _warehouse_batches(part: TrainingSplit) -> Iterator[Batch]:

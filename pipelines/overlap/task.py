@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from pipelines.overlap.index import Index
 from pipelines.overlap.scan import EXACT, INSTANCE_BEST, ROW_KEPT, TRAINING_SIDE, Found, State, scan, state
-from pipelines.overlap.splits import Batch, TrainingSplit, batches
-from pipelines.overlap.texts import Texts, texts
+from pipelines.overlap.splits import Batch, TrainingSplit, batches, checked_texts
+from pipelines.overlap.texts import Texts
 from warehouse.errors import CaravanError
 
 EXCERPT = 240  # characters
@@ -77,12 +77,7 @@ def run(plan: Plan, numbers: Iterator[int]) -> Iterator[pa.RecordBatch]:
                     yield from _counts(current, progress)
                     current = batch.train_set
                 rows += len(batch.column)
-                read = texts(batch.column)
-                if read is None:
-                    raise CaravanError(
-                        f"{plan.splits[number].split.file}: the column to check is {batch.column.type}. It must be text, a list of "
-                        "texts, or a conversation (a list of messages with role and content). Name another with --train-field."
-                    )
+                read = checked_texts(plan.splits[number], batch)
                 textless += int((np.diff(read.turn_start[read.row_turn]) == 0).sum())
                 found = scan(plan.index, progress, *read, plan.max_pairs)
                 if len(found.pairs):
