@@ -40,7 +40,7 @@ def checks(prompts: DataFrame) -> DataFrame:
 
 def wanted(completions: DataFrame, stated: DataFrame) -> DataFrame:
     """raw.completions and `checks` -> a row for each verdict that there should be, with the completion's columns."""
-    return completions.join(stated, "prompt_id")
+    return completions.join(stated, on="prompt_id", how="inner")
 
 
 def missing(rows: DataFrame, existing: DataFrame) -> DataFrame:
