@@ -20,7 +20,7 @@ from functools import cache, partial
 from tasks.aggregate import micro
 from tasks.bbh_shots import SHOTS
 from tasks.rules import Rule, extract
-from tasks.task import Instance, Prompt, Sampling, Shot, Task, Variant
+from tasks.task import Instance, Prompt, Sampling, Shot, Task, Variant, known_variant
 from tasks.text_match import PUNCTUATION
 from tasks.verdict import Verdict, decided
 from tasks.verifier import Verifier
@@ -110,8 +110,7 @@ def check(response: str, ground_truth: str, subtask: str, variant: Variant = "fi
     """
     if subtask not in SHOTS:
         raise ValueError(f"subtask is {subtask!r}, none of {', '.join(SUBTASKS)}")
-    if variant not in ("paper", "fixed"):
-        raise ValueError(f"variant is {variant!r}, not paper or fixed")
+    known_variant(variant)
     if not ground_truth.strip():
         raise ValueError("ground_truth is blank")
     pattern = ANSWERS.get(subtask, CHOICE)

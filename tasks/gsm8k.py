@@ -13,7 +13,7 @@ from functools import partial
 
 from tasks.aggregate import micro
 from tasks.rules import Rule
-from tasks.task import Instance, Prompt, Sampling, Shot, Task, Variant
+from tasks.task import Instance, Prompt, Sampling, Shot, Task, Variant, known_variant
 from tasks.verdict import Verdict, decided
 from tasks.verifier import Verifier
 
@@ -97,8 +97,7 @@ def check(response: str, ground_truth: str, variant: Variant = "fixed") -> Verdi
 
     Raises ValueError for a ground truth without a number and for an unknown variant.
     """
-    if variant not in ("paper", "fixed"):
-        raise ValueError(f"variant is {variant!r}, not paper or fixed")
+    known_variant(variant)
     gold, gold_rule = number(ground_truth, variant)
     if gold_rule != NUMBER.name:
         raise ValueError(f"ground_truth {ground_truth[:100]!r} holds no number")

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
-from tasks.task import Task
+from tasks.task import Task, Variant, known_variant
 from tasks.verdict import Verdict
 from tasks.verifier import BrokenCheckError, Verifier
 
@@ -59,7 +59,6 @@ TASKS = {
     "ifbench": "ifbench",
     "href": "href",
 }
-Variant = Literal["paper", "fixed"]
 Problem = ValueError | BrokenCheckError
 # Their work is done in other processes, all or the hard cases, so that threads of this one share it out.
 ELSEWHERE = frozenset({"code_asserts", "code_stdio", "math", "math-verify", "deepmind_math"})
@@ -229,8 +228,7 @@ MIX = Verifier("mix", "1", check_mix, "Several verifiers; correct if all are, th
 
 def task(name: str, variant: Variant = "paper") -> Task:
     """A task in a variant; a task that knows no difference has one for both. Raises ValueError for an unknown name or variant."""
-    if variant not in ("paper", "fixed"):
-        raise ValueError(f"variant is {variant!r}, not paper or fixed")
+    known_variant(variant)
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
     module = importlib.import_module(f"tasks.{TASKS[name]}")

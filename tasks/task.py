@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tasks.verdict import Verdict
 
 Variant = Literal["paper", "fixed"]
+
+
+def known_variant(variant: str) -> None:
+    """Raises ValueError for what is no Variant."""
+    if variant not in get_args(Variant):
+        raise ValueError(f"variant is {variant!r}, not {' or '.join(get_args(Variant))}")
 
 
 @dataclass(frozen=True)

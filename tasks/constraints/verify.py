@@ -10,7 +10,7 @@ from tasks.constraints.core import Constraint, validate
 from tasks.constraints.ifbench import IFBENCH, IFEVAL_OOD
 from tasks.constraints.ifeval import IFEVAL, IFEVAL_FIXED
 from tasks.constraints.loose import variants
-from tasks.task import Variant
+from tasks.task import Variant, known_variant
 from tasks.verdict import Verdict, decided
 from tasks.verifier import BrokenCheckError, Verifier
 
@@ -21,8 +21,7 @@ Arguments = Mapping[str, Any] | None
 @cache
 def known(variant: Variant) -> dict[str, Constraint]:
     """All constraints by id, IFEval's as its official checkers judge or mended. Raises ValueError for another variant."""
-    if variant not in ("paper", "fixed"):
-        raise ValueError(f"variant is {variant!r}, not 'paper' or 'fixed'")
+    known_variant(variant)
     return {**IFEVAL_OOD, **IFBENCH, **(IFEVAL if variant == "paper" else IFEVAL_FIXED)}
 
 

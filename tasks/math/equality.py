@@ -24,6 +24,7 @@ from tasks.math.normalise import TooLongError, minerva, same_hendrycks
 from tasks.math.tokens import LatexError, plain
 from tasks.math.trees import same
 from tasks.math.values import TooLargeError, UnknownError, approximate
+from tasks.task import Variant
 
 
 class Outcome(NamedTuple):
@@ -115,4 +116,4 @@ def _bare(answer: str) -> str:
     return _BESIDE_NO_DIGITS.sub("", plain(answer))
 
 
-VARIANTS: dict[str, Callable[[str, str], Outcome]] = {"paper": paper, "fixed": fixed}
+VARIANTS: dict[Variant, Callable[[str, str], Outcome]] = {"paper": paper, "fixed": fixed}

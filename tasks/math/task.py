@@ -10,7 +10,7 @@ from tasks.math.equality import VARIANTS
 from tasks.math.extraction import candidates, gold
 from tasks.math.normalise import LONGEST
 from tasks.math.shots import SHOTS, question
-from tasks.task import Instance, Prompt, Sampling, Shot, Task
+from tasks.task import Instance, Prompt, Sampling, Shot, Task, Variant, known_variant
 from tasks.verdict import Verdict, decided
 from tasks.verifier import Verifier
 
@@ -18,14 +18,13 @@ VERSION = "1"
 TAIL = 20_000  # characters at the end of a response that math-verify reads: its patterns take long on more
 
 
-def check(response: str, ground_truth: str, variant: str = "fixed") -> Verdict:
+def check(response: str, ground_truth: str, variant: Variant = "fixed") -> Verdict:
     """Whether any candidate answer of a response is the ground truth: an answer, or a solution whose last `\\boxed` holds it.
 
     `variant` is "fixed" or "paper" (see `tasks.math.equality`). Raises ValueError for another one, and ImportError or RuntimeError
     where the workers cannot run, which must not pass for a wrong answer.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}: {variant!r}")
+    known_variant(variant)
     wanted = gold(ground_truth)
     found = list(dict(reversed(candidates(response))).items())[::-1]
     said = []
@@ -53,7 +52,7 @@ def prompt(instance: Instance, shots: Sequence[Shot] = SHOTS) -> Prompt:
     return Prompt(messages=(*turns, ("user", question(instance.fields["problem"]))))
 
 
-def _verify(variant: str, instance: Instance, response: str) -> Verdict:
+def _verify(variant: Variant, instance: Instance, response: str) -> Verdict:
     return check(response, instance.reference, variant)
 
 
