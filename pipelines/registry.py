@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import files
+from pipelines import shots as worked
 from pipelines.adapters import ADAPTERS, CLEAN, ROLES, VERSION
 from warehouse import licences
 from warehouse.errors import CaravanError
@@ -45,6 +46,7 @@ class Source:
     fields: Mapping[str, Any] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     clean: Patterns = ()
+    shots: Mapping[str, Any] = field(default_factory=dict)
     where: Mapping[str, Patterns] = field(default_factory=dict)
     group: str | None = None
     match: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Source:
             "fields": dict(self.fields),
             "constants": dict(self.constants),
             "clean": self.clean,
+            "shots": worked.told(self.shots) if self.shots else None,
             "group": self.group,
             "match": dict(self.match),
             "reference": self.reference,
@@ -296,6 +299,8 @@ def _problem(source: Source) -> str | None:  # noqa: PLR0911
     for name in source.clean:
         if name not in CLEAN:
             return f"asks for the repair '{name}'. Repairs: {', '.join(CLEAN)}."
+    if source.shots and (wrong := worked.problem(source.shots)):
+        return wrong
     if source.format and source.format not in files.FORMATS:
         return f"has the format '{source.format}'. Formats: {', '.join(files.FORMATS)}."
     return None

@@ -21,6 +21,7 @@ from pipelines.adapters.base import MISSING, lookup
 from pipelines.adapters.clean import CLEAN
 from pipelines.adapters.evaluation import instance
 from pipelines.registry import Source, terms_of
+from pipelines.shots import with_shots
 from warehouse import licences
 from warehouse.errors import CaravanError
 
@@ -135,6 +136,8 @@ def _take(
             lineage["licence"] = _licence(task, value)
             rows = {"raw.prompts": [], "raw.completions": []}
             for branch, prompt in enumerate(prompts):
+                if source.shots:
+                    prompt.messages = with_shots(prompt.messages, source.shots)
                 row = _prompt_row(prompt, branch, lineage, source)
                 rows["raw.prompts"].append(row)
                 rows["raw.completions"] += _completion_rows(prompt, branch, lineage, row["prompt_id"], task.terms)

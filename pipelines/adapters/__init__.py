@@ -15,7 +15,7 @@ from pipelines.adapters.languages import tag
 
 __all__ = ["ADAPTERS", "CLEAN", "ROLES", "VERSION", "Completion", "Prompt", "Unreadable", "adapt"]
 
-VERSION = 1  # goes up when an adapter reads the same record differently, so that sources are read again
+VERSION = 2  # goes up when an adapter reads the same record differently, so that sources are read again
 
 ADAPTERS: dict[str, Callable[[Mapping[str, Any], Fields], list[Prompt]]] = {
     "messages": chat.messages,

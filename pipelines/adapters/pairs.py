@@ -64,7 +64,7 @@ def prompt_completion(record: Mapping[str, Any], fields: Fields) -> list[Prompt]
     """`prompt` and `completion`, each a column or a list of columns; a column may hold a list of answers, a prompt a list of turns.
 
     Several prompt columns are joined by an empty line; several completions are samples. `model` and `score` run parallel to
-    the completions; `preferred` holds the number, from 1, of the better of two.
+    the completions; `preferred` holds the number, from 1, of the better of two; 0 or 1.5 is a tie.
     """
     prompt = fields.get("prompt", "prompt")
     if isinstance(prompt, list):
@@ -130,7 +130,7 @@ def _parallel(values: list[Any], i: int) -> Any:
 
 def _prefer(completions: list[Completion], preferred: Any) -> None:
     number = as_number(preferred)
-    if number is None or number == 1.5 or len(completions) != 2:  # half-way between the two: a tie
+    if number in (None, 0, 1.5) or len(completions) != 2:  # neither of the two, or half-way between them: a tie
         return
     best = 0 if number < 1.5 else 1
     completions[best].preference, completions[1 - best].preference = "chosen", "rejected"

@@ -258,8 +258,9 @@ def test_columns_named_on_the_command_line():
         ("x", "m1", "rejected"),
         ("y", "m2", "chosen"),
     ]
-    (tie,) = read("prompt_completion", {**record, "best": 1.5}, fields)
-    assert {c.preference for c in tie.completions} == {None}
+    for neither in (0, 1.5):
+        (tie,) = read("prompt_completion", {**record, "best": neither}, fields)
+        assert {c.preference for c in tie.completions} == {None}
     assert one("prompt_completion", {"x": "", "y": "Y"}, fields={"prompt": "x|y"})[0] == [("user", "Y")]
 
 

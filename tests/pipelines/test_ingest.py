@@ -45,6 +45,8 @@ TRAINING = {
     "numina_cot": (1_000, 1_000, 1_000),
     "oasst_trees": (200, 216, 216),
     "persona_hub_tool": (5_000, 5_000, 0),
+    "rlvr_gsm8k": (7_473, 7_473, 7_473),
+    "rlvr_math": (7_500, 7_500, 0),
     "self_instruct_seed": (427, 427, 427),
     "t0_train": (55_185, 55_185, 55_185),
     "tulu3_sft": (100, 100, 100),
