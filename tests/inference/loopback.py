@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from importlib import import_module
 from typing import Any
 
 from aiohttp import web
@@ -45,6 +46,7 @@ class Faults:
     key: str | None = None  # the only key that is let in
     echo_key: bool = False  # errors repeat the key that was sent, as careless servers do
     too_long: int | None = None  # characters of a prompt that are refused as too long
+    speaker: str | None = None  # "module:function" that says, of the body of a request and how often it came before, the text
     log: str | None = None  # file that gets a line for each charge, so that counts outlive the server
     seed: int = 0
 
@@ -58,6 +60,7 @@ class State:
         self.counts: Counter[str] = Counter()
         self.in_flight = self.most_in_flight = 0
         self.served: dict[str, bytes] = {}
+        self.questions: Counter[str] = Counter()
         self.running: dict[str, asyncio.Future[None]] = {}
 
     def set(self, faults: Faults) -> None:
@@ -158,7 +161,7 @@ async def _one(request: web.Request, body: dict[str, Any], key: str, answer: Any
         wait = faults.latency + state.random.random() * faults.jitter + (faults.slow_seconds if fate == "slow" else 0)
         if wait:
             await asyncio.sleep(wait)
-        state.served[key] = json.dumps(answer(body, key, fate)).encode()
+        state.served[key] = json.dumps(answer(body, key, fate, _said(state, body))).encode()
         state.running.pop(key).set_result(None)
     else:
         state.counts["from memory"] += 1
@@ -213,13 +216,22 @@ def _question(body: dict[str, Any]) -> str:
     return json.dumps([said, body.get("seed")], ensure_ascii=False)
 
 
+def _said(state: State, body: dict[str, Any]) -> str:
+    """The text of the answer."""
+    question = _question(body)
+    if not state.faults.speaker:
+        return text(question)
+    module, _, name = state.faults.speaker.partition(":")
+    state.questions[question] += 1
+    return getattr(import_module(module), name)(body, state.questions[question] - 1)
+
+
 def _usage(body: dict[str, Any], content: str) -> tuple[int, int]:
     """Tokens are words here."""
     return len(_question(body).split()), len(content.split())
 
 
-def _chat(body: dict[str, Any], key: str, fate: str) -> dict[str, Any]:
-    content = text(_question(body))
+def _chat(body: dict[str, Any], key: str, fate: str, content: str) -> dict[str, Any]:
     asked, said = _usage(body, content)
     logprobs = [{"token": word, "logprob": -0.5, "bytes": None, "top_logprobs": []} for word in content.split()]
     choice = {
@@ -233,8 +245,7 @@ def _chat(body: dict[str, Any], key: str, fate: str) -> dict[str, Any]:
     return {**head, "choices": [choice], "usage": usage}
 
 
-def _completion(body: dict[str, Any], key: str, fate: str) -> dict[str, Any]:
-    content = text(_question(body))
+def _completion(body: dict[str, Any], key: str, fate: str, content: str) -> dict[str, Any]:
     asked, said = _usage(body, content)
     words = content.split()
     logprobs = {"tokens": words, "token_logprobs": [-0.5] * len(words), "top_logprobs": None, "text_offset": []}
@@ -249,8 +260,7 @@ def _completion(body: dict[str, Any], key: str, fate: str) -> dict[str, Any]:
     return {**head, "choices": [choice], "usage": usage}
 
 
-def _message(body: dict[str, Any], key: str, fate: str) -> dict[str, Any]:
-    content = text(_question(body))
+def _message(body: dict[str, Any], key: str, fate: str, content: str) -> dict[str, Any]:
     asked, said = _usage(body, content)
     stopped = {"content_filter": "refusal", "length": "max_tokens"}.get(fate, "end_turn")
     return {
