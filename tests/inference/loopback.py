@@ -46,7 +46,7 @@ class Faults:
     key: str | None = None  # the only key that is let in
     echo_key: bool = False  # errors repeat the key that was sent, as careless servers do
     too_long: int | None = None  # characters of a prompt that are refused as too long
-    speaker: str | None = None  # "module:function" that says, of the body of a request and how often it came before, the text
+    speaker: str | None = None  # "module:function" that says the text, of a body and how often it came before
     log: str | None = None  # file that gets a line for each charge, so that counts outlive the server
     seed: int = 0
 
