@@ -1,7 +1,9 @@
 """GSM8K (Cobbe et al. 2021): grade-school arithmetic, eight worked examples as turns of the conversation.
 
 The answer is the last number. `paper` reads it as the reference does, which drops the sign of whole numbers, removes only every other
-comma of 1,2,3 and compares strings. `fixed` keeps the sign, removes all commas between digits and compares values.
+comma of 1,2,3 and compares strings. `fixed` keeps the sign, removes all commas between digits and compares values. A sign touches its
+number, as that of a decimal does in the reference, or stands apart right behind an equals sign; any other in - 7 is an item of a list, a
+dash or a subtraction.
 The shots are of our own writing; `prompt` takes others with question and worked answer as `user` and `assistant`.
 """
 
@@ -20,6 +22,7 @@ from tasks.verifier import Verifier
 NUMBER = Rule("last number", re.compile(r"[-+]?\d*\.\d+|\d+"))
 # A sign counts at the start of a number, before or after a dollar sign, not between two operands as in 10-3 or (10)-3.
 SIGNED = Rule("last number", re.compile(r"(?:(?<![\w)\]}%])[-+−]\$?)?(?:\d+(?:\.\d+)?|\.\d+)"))
+APART = re.compile(r"(?<==)([ \t]*[-+−])[ \t]+(?=\$?[\d.])")
 PREFIX = "Answer:"
 
 SHOTS = (
@@ -79,7 +82,7 @@ def number(text: str, variant: Variant) -> tuple[str, str]:
         text = re.sub(r"(\d),(\d)", r"\1\2", text)
         found = NUMBER.find(text)
     else:
-        found = SIGNED.find(re.sub(r"(?<=\d),(?=\d)", "", text))
+        found = SIGNED.find(APART.sub(r"\1", re.sub(r"(?<=\d),(?=\d)", "", text)))
     return (text, "whole text") if found is None else (found, NUMBER.name)
 
 
@@ -125,4 +128,4 @@ PAPER = Task(
     shots=SHOTS,
 )
 TASKS = (PAPER, replace(PAPER, variant="fixed", verify=partial(verify, variant="fixed")))
-VERIFIERS = (Verifier("gsm8k", "1", check, "The last number of the response equals that of the solution."),)
+VERIFIERS = (Verifier("gsm8k", "2", check, "The last number of the response equals that of the solution."),)

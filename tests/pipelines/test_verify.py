@@ -128,7 +128,7 @@ def test_the_job(spark, filled, capfd):
 
     what = "score, extracted, rule, message, version, problem"
     assert table(f"row, sample, {what}")[:1] == [
-        (1, 0, 0.5, None, "none", "max_length: 3 words of at most 2", "1 (gsm8k 1, max_length 1)", None)
+        (1, 0, 0.5, None, "none", "max_length: 3 words of at most 2", "1 (gsm8k 2, max_length 1)", None)
     ]
     problems = (
         warehouse.connect()
@@ -136,7 +136,7 @@ def test_the_job(spark, filled, capfd):
         .fetchall()
     )
     assert problems == [
-        ("gsm8k", "1", "gsm8k: ground_truth 'none' holds no number"),
+        ("gsm8k", "2", "gsm8k: ground_truth 'none' holds no number"),
         (
             "ifeval",
             "1",
@@ -295,9 +295,9 @@ def test_files(spark, tmp_path):
         f"select row, verifier, version, correct, problem from '{output}/verdicts/*.parquet' order by row"
     ).fetchall()
     assert [row[:4] for row in found] == [
-        (1, "gsm8k", "1", True),
-        (2, "gsm8k", "1", False),
-        (3, "gsm8k", "1", None),
+        (1, "gsm8k", "2", True),
+        (2, "gsm8k", "2", False),
+        (3, "gsm8k", "2", None),
         (4, None, None, None),
         (5, "MATH", "1", True),
         (6, "ifeval", "1", True),

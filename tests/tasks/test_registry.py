@@ -167,7 +167,7 @@ def test_a_mix_is_right_where_all_its_parts_are():
 def test_versions():
     assert version("GSM8K", "7") == verifier("gsm8k").version
     parts = mix(("max_length", "4"), ("gsm8k", "7"), ("gsm8k", "8"))
-    assert version("mix", parts) == "1 (gsm8k 1, max_length 1)"
+    assert version("mix", parts) == "1 (gsm8k 2, max_length 1)"
     with pytest.raises(ValueError, match="unknown verifier"):
         version("none", "7")
 
