@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from random import Random
 from typing import Any, Literal
 
@@ -112,6 +113,8 @@ def _value(argument: Argument, value: Any) -> Any:
 def _number(kind: str, value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"must be a number, not {value!r}")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"must be finite, not {value!r}")
     if kind == "integer" and isinstance(value, float):
         if not value.is_integer():
             raise ValueError(f"must be a whole number, not {value!r}")

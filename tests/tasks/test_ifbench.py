@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import math
 import random
 import time
 from collections import Counter
@@ -77,6 +78,7 @@ def test_described_span_counts_from_one() -> None:
         ("count:person_names", {"N": 51}, "N"),
         ("sentence:keyword", {"word": "", "N": 1}, "word"),
         ("ratio:stop_words", {"percentage": 101}, "percentage"),
+        ("ratio:stop_words", {"percentage": math.nan}, "percentage"),
         ("format:options", {"options": "yes/no", "sep": "-"}, "sep"),
         ("repeat:repeat_span", {"prompt_to_repeat": "a", "n_start": 0.5, "n_end": 1}, "n_start"),
     ],

@@ -1,5 +1,6 @@
 """Each of the 25 constraints: its check, arguments, words and samples; and that composed ones can be followed together."""
 
+import math
 from itertools import combinations
 from random import Random
 
@@ -279,6 +280,7 @@ BAD = [
     ),
     ("length_constraints:number_paragraphs", {"num_paragraphs": 1.5}, "'num_paragraphs' must be a whole number"),
     ("length_constraints:number_paragraphs", {"num_paragraphs": True}, "'num_paragraphs' must be a number"),
+    ("length_constraints:number_paragraphs", {"num_paragraphs": math.inf}, "'num_paragraphs' must be finite, not inf"),
     (
         "length_constraints:nth_paragraph_first_word",
         {"num_paragraphs": 2, "nth_paragraph": 3, "first_word": "so"},
