@@ -38,6 +38,7 @@ def test_verdicts_on_anything():
     assert [case for case in first + second if case["said"][0] in ("raised", "hang")] == []
     different = [(a, b) for a, b in zip(first, second, strict=True) if a["said"] != b["said"]]
     assert [pair for pair in different if not any(map(late, pair))] == []
+    assert len(different) <= len(first) // 100
     assert [case for case in first + second if min(case["seconds"]) > SECONDS] == []
     assert max(one["peak"], other["peak"]) < MEMORY
     # The cases are not all alike: verdicts of both kinds, for most of what is judged.
