@@ -23,8 +23,9 @@ Stated = list[tuple[str, Arguments]]
 Words = tuple[str, ...]  # alternatives
 
 _SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
-).split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
+    "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
 _ORDINALS = ("", "first", "second", "third", "fourth", "fifth", "sixth")
 _RELATIONS = {
     "at least": ("at least", "or more", "no fewer than", "no less than", "not less than", "minimum"),
@@ -112,7 +113,7 @@ def _seeds() -> dict[str, list[Seed]]:
 def _found(words: str, text: str) -> bool:
     """In any case; what begins or ends with a letter or digit does so at the end of a word, but for an ending such as a plural's."""
     start = r"(?<!\w)" if words[0].isalnum() else ""
-    end = r"(?!\w)" if words[-1].isdigit() or len(words) == 1 and words.isalnum() else ""
+    end = r"(?!\w)" if words[-1].isdigit() or (len(words) == 1 and words.isalnum()) else ""
     return re.search(start + re.escape(words) + end, text, re.IGNORECASE) is not None
 
 
