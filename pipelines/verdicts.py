@@ -5,16 +5,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from tasks import registry
+from tasks.sandbox import SandboxUnavailable
 from tasks.verdict import Verdict
 from warehouse import contracts
 
 TABLE = "attr.verdicts"
 # What a verdict depends on, and whose it is.
 IDENTITY = ("source", "file", "row", "branch", "sample", "completion_id", "check_id", "version")
+# How the problem of a check begins that the machine failed twice. It has no version, so that the next run looks at it again.
+FAILED = "not decided, the machine failed: "
+MACHINE = (OSError, RuntimeError)  # what a sandbox or a worker raises that fails
+MOST_FAILED = 10  # of the rows of a batch; a machine that fails more of them is broken, and would only take its time for the others
 LONGEST = 1000  # characters of an extracted answer or a message that are kept
 FOUND = pa.schema(
     [
@@ -66,16 +71,47 @@ def judged(rows: DataFrame) -> DataFrame:
             columns = [*(batch[name] for name in carried), *pa.RecordBatch.from_pylist(found, schema=FOUND).columns]
             yield pa.RecordBatch.from_arrays(columns, names=[*carried, *FOUND.names])
 
-    return given.mapInArrow(transform, f"{ddl}, {FOUND_DDL}").select(*names)
+    found = given.mapInArrow(transform, f"{ddl}, {FOUND_DDL}")
+    return found.withColumn("version", F.when(failed(), "").otherwise(F.col("version"))).select(*names)
+
+
+def failed() -> Column:
+    """Of verdicts, whether it was the machine that failed."""
+    return F.coalesce(F.startswith("problem", F.lit(FAILED)), F.lit(False))
 
 
 def verdicts(
     names: Sequence[str], responses: Sequence[str], ground_truths: Sequence[str | None]
 ) -> list[dict[str, Any]]:
-    """A row of FOUND for each request. A request that no verifier can decide has a problem instead of a verdict."""
-    requests = list(map(registry.Request, names, responses, ground_truths))
+    """A row of FOUND for each request. A request that no verifier can decide has a problem instead of a verdict.
+
+    So has one that the machine (a sandbox, a worker) failed twice; where that befalls more than MOST_FAILED, its error is raised.
+    """
+    rows: list[dict[str, Any]] = []
+    failures = 0
+    for request in map(registry.Request, names, responses, ground_truths):
+        try:
+            rows.append(_row(_tried(request)))
+        except SandboxUnavailable:
+            raise
+        except MACHINE as failure:
+            failures += 1
+            if failures > MOST_FAILED:
+                raise
+            rows.append({"problem": _text(f"{FAILED}{failure}")})
+    return rows
+
+
+def _tried(request: registry.Request) -> Verdict | registry.Problem:
+    try:
+        return _once(request)
+    except MACHINE:
+        return _once(request)
+
+
+def _once(request: registry.Request) -> Verdict | registry.Problem:
     # Spark runs a task on each core already.
-    return list(map(_row, registry.verify_batch(requests, workers=1)))
+    return registry.verify_batch([request], workers=1)[0]
 
 
 def version(name: str, ground_truth: str | None) -> str:
@@ -123,10 +159,15 @@ def _ddl(rows: DataFrame) -> str:
 
 
 def totals(found: DataFrame, place: Sequence[str]) -> DataFrame:
-    """Verdicts -> (source, verifier, rows, correct, problems, example: of one row with a problem the columns `place`, and it)."""
+    """Verdicts -> counts of each source and verifier, and of one row with a problem the columns `place` and what it is (`example`).
+
+    The machine failed `failed` of the problems; `failure` is what one of them says.
+    """
     return found.groupBy("source", "verifier").agg(
         F.count("*").alias("rows"),
         F.count_if("correct").alias("correct"),
         F.count("problem").alias("problems"),
+        F.count_if(failed()).alias("failed"),
+        F.min(F.when(failed(), F.col("problem"))).alias("failure"),
         F.min(F.when(F.col("problem").isNotNull(), F.struct(*place, "problem"))).alias("example"),
     )

@@ -33,6 +33,7 @@ from warehouse.spark import hadoop, read, session, write
 
 ROWS_A_TASK = 2_000  # completions that one task verifies
 ROWS_A_FILE = 500_000
+FEW = 0.01  # of the checks by a verifier of a source may fail with the machine before the run counts as failed
 EXAMPLES = """examples:
   every completion in the warehouse whose prompt has a verifier:
     spark-submit pipelines/verify.py
@@ -78,7 +79,7 @@ def in_warehouse(options: argparse.Namespace) -> None:
         print("No completion has a prompt with a verifier: nothing to verify.")
         return
     table = read(spark, resolve(w, TABLE)).where(F.col("source").isin(sources))
-    report(table, ["completion_id"])
+    _complain(report(table, ["completion_id"]))
 
 
 def on_files(options: argparse.Namespace) -> None:
@@ -106,6 +107,7 @@ def on_files(options: argparse.Namespace) -> None:
     finally:
         output.discard()
     print(f"wrote {output.path}")
+    _complain(counts)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -197,6 +199,22 @@ def report(found: DataFrame, place: Sequence[str]) -> list[dict[str, Any]]:
                 f"{row.source}, {row.verifier or 'no verifier'}: {row.problems:,} problems, such as of {where}: {row.example.problem}"
             )
     return [row.asDict(recursive=True) for row in rows]
+
+
+def _complain(counts: Sequence[dict[str, Any]]) -> None:
+    """Say how many checks the machine failed. Raises CaravanError where these are many."""
+    failed = sum(row["failed"] for row in counts)
+    if failed:
+        print(
+            f"{failed:,} checks could not be run on this machine: they have a problem, which the next run looks at again."
+        )
+    for row in counts:
+        if row["failed"] > FEW * row["rows"]:
+            raise CaravanError(
+                f"{row['source']}, {row['verifier']}: the machine failed {row['failed']:,} of {row['rows']:,} checks, in sandboxes or "
+                f"workers ({row['failure']}). The other verdicts are written. See what it lacks (memory, processes, disk; "
+                "`python -c 'from tasks.sandbox import chosen; print(chosen())'`), then run the same command again."
+            )
 
 
 def _names(text: str) -> list[str]:
