@@ -32,9 +32,7 @@ def ratings(reply: str | None, count: int) -> list[Rating]:
     if any(number is None or not 1 <= number <= count for number in numbers):
         # A judge that counts from 0 has shifted every number: none of them can be trusted.
         wrong = next(
-            entry.get("response")
-            for entry, n in zip(entries, numbers, strict=True)
-            if n is None or not 1 <= n <= count
+            entry.get("response") for entry, n in zip(entries, numbers, strict=True) if n is None or not 1 <= n <= count
         )
         return [Rating(None, problem=f"the reply rates a response {_shown(wrong)}, and there are {count}")] * count
     times = Counter(numbers)
