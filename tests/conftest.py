@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.machine import DATA, absent
 
 # Through the environment, so that it holds for the session of `warehouse.spark` and for jobs started as processes.
 SUBMIT = [
@@ -22,13 +22,17 @@ SUBMIT = [
 os.environ.setdefault("PYSPARK_SUBMIT_ARGS", " ".join([*SUBMIT, "pyspark-shell"]))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for what in absent():
+        terminalreporter.write_line(f"absent, so the tests that need it skip: {what}", yellow=True)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real public data that lies beside the repository (or where CARAVAN_TEST_DATA says)."""
-    folder = Path(os.environ.get("CARAVAN_TEST_DATA") or REPOSITORY.parent / "shared" / "data")
-    if not (folder / "train").is_dir():
-        pytest.skip(f"no real data at {folder}: set CARAVAN_TEST_DATA to its folder")
-    return folder
+    """Folder of real public data."""
+    if not (DATA / "train").is_dir():
+        pytest.skip(f"no real data at {DATA}: set CARAVAN_TEST_DATA to its folder")
+    return DATA
 
 
 @pytest.fixture(scope="session")

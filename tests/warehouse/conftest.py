@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import warehouse
+from tests.machine import POSTGRES
 from warehouse.catalogue import Warehouse
 
 
@@ -39,10 +40,9 @@ def processes() -> ForkServerContext:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """URI of a throwaway PostgreSQL server."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
+    if not POSTGRES:
         pytest.skip("no PostgreSQL at /usr/lib/postgresql: install Debian's package postgresql to run this test")
-    binaries = found[-1].parent
+    binaries = POSTGRES[-1].parent
     # PostgreSQL refuses to run as root; its files then belong to somebody else.
     user = "nobody" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
