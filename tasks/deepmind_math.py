@@ -95,7 +95,11 @@ def shots(instance: Instance) -> tuple[Shot, ...]:
 
 
 def prompt(instance: Instance, examples: Sequence[Shot]) -> Prompt:
-    """One turn: what to do, the form of three answers, the problem. Wants the field `question`."""
+    """One turn: what to do, the form of three answers, the problem.
+
+    Reads the field `question` and the reference, unlike other tasks, which read the record: the published records hold Python's
+    notation of bytes, which ingestion has mended in these alone.
+    """
     forms = "\n".join(f"Therefore, the final answer is {shot.assistant}. I hope it is correct." for shot in examples)
     return Prompt(
         messages=(

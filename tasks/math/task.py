@@ -47,13 +47,13 @@ def second_opinion(response: str, ground_truth: str) -> Verdict:
 
 
 def prompt(instance: Instance, shots: Sequence[Shot] = SHOTS) -> Prompt:
-    """Shots as turns, then the problem. Wants the field `problem`."""
+    """Shots as turns, then the problem."""
     turns = [turn for shot in shots for turn in (("user", shot.user), ("assistant", shot.assistant))]
-    return Prompt(messages=(*turns, ("user", question(instance.fields["problem"]))))
+    return Prompt(messages=(*turns, ("user", question(instance.record["problem"]))))
 
 
 def _verify(variant: Variant, instance: Instance, response: str) -> Verdict:
-    return check(response, instance.reference, variant)
+    return check(response, instance.record["solution"], variant)
 
 
 PAPER = Task(

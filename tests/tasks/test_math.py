@@ -215,14 +215,14 @@ def test_tasks(problems):
     paper_task, fixed_task = TASKS
     assert [(task.name, task.variant) for task in TASKS] == [("math", "paper"), ("math", "fixed")]
     problem = problems[0]
-    instance = Instance({"problem": problem["problem"]}, problem["solution"], problem["type"], problem)
+    instance = Instance({}, subset=problem["type"], record=problem)
     made = paper_task.prompt(instance, paper_task.shots)
     assert [role for role, _ in made.messages] == ["user", "assistant"] * 4 + ["user"]
     assert made.messages[-1] == ("user", f"Problem:\n{problem['problem']}\n\nSolution:")
     assert paper_task.sampling.max_tokens == 1024
     for task in TASKS:
         assert task.verify(instance, problem["solution"]).correct
-    equation = Instance({"problem": "…"}, "The plane is $\\boxed{2x - y + 3 = 0}$.")
+    equation = Instance({}, record={"problem": "…", "solution": "The plane is $\\boxed{2x - y + 3 = 0}$."})
     assert paper_task.verify(equation, "\\boxed{x = 0}").correct  # the reference compares what follows the last `=`
     assert not fixed_task.verify(equation, "\\boxed{x = 0}").correct
     assert macro([1, 0, 1], ["Algebra", "Algebra", "Geometry"]) == 0.75
