@@ -231,7 +231,8 @@ def _usage(body: dict[str, Any], content: str) -> tuple[int, int]:
     return len(_question(body).split()), len(content.split())
 
 
-def _chat(body: dict[str, Any], key: str, fate: str, content: str) -> dict[str, Any]:
+def _chat(body: dict[str, Any], key: str, fate: str, content: str | None = None) -> dict[str, Any]:
+    content = text(_question(body)) if content is None else content
     asked, said = _usage(body, content)
     logprobs = [{"token": word, "logprob": -0.5, "bytes": None, "top_logprobs": []} for word in content.split()]
     choice = {
@@ -245,7 +246,8 @@ def _chat(body: dict[str, Any], key: str, fate: str, content: str) -> dict[str, 
     return {**head, "choices": [choice], "usage": usage}
 
 
-def _completion(body: dict[str, Any], key: str, fate: str, content: str) -> dict[str, Any]:
+def _completion(body: dict[str, Any], key: str, fate: str, content: str | None = None) -> dict[str, Any]:
+    content = text(_question(body)) if content is None else content
     asked, said = _usage(body, content)
     words = content.split()
     logprobs = {"tokens": words, "token_logprobs": [-0.5] * len(words), "top_logprobs": None, "text_offset": []}
@@ -260,7 +262,8 @@ def _completion(body: dict[str, Any], key: str, fate: str, content: str) -> dict
     return {**head, "choices": [choice], "usage": usage}
 
 
-def _message(body: dict[str, Any], key: str, fate: str, content: str) -> dict[str, Any]:
+def _message(body: dict[str, Any], key: str, fate: str, content: str | None = None) -> dict[str, Any]:
+    content = text(_question(body)) if content is None else content
     asked, said = _usage(body, content)
     stopped = {"content_filter": "refusal", "length": "max_tokens"}.get(fate, "end_turn")
     return {
