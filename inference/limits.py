@@ -67,10 +67,6 @@ class Breaker:
             self._rest = min(LONGEST_REST, 2 * self._rest)
         self._trying = False
 
-    def left(self) -> None:
-        """A request that went there was given up by us: it says nothing of the endpoint."""
-        self._trying = False
-
 
 def backoff(attempt: int, after: float | None) -> float:
     """Seconds before the attempt after this one (from 1): a random share of a time that doubles ("full jitter"), after what the server

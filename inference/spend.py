@@ -91,36 +91,34 @@ class Exhausted(Exception):
 class Budget:
     """Money of a run. What a request may cost at most is reserved before it is asked and released when its answer is there.
 
-    `doubtful` is what attempts may have cost whose answer was lost (a time-out, a cut connection): it counts as spent, because a
-    provider may charge for it.
+    `spent` is what answers cost. `doubtful` is what attempts may have cost whose answer was lost (a time-out, a cut connection): it
+    counts as spent, because a provider may charge for it.
     """
 
     def __init__(self, limit: float | None) -> None:
         self.limit = limit
-        self.spent = self.doubtful = self.reserved = 0.0
+        self.spent = self.doubtful = 0.0
+        self._reserved = 0.0
         self._holding = 0  # reservations
         self._released = asyncio.Event()
 
     async def reserve(self, amount: float) -> None:
-        """Reserve when answers in flight have released enough. Raises Exhausted where that cannot happen any more."""
+        """Reserve, when answers in flight have released enough. Raises Exhausted where that cannot happen any more."""
         if self.limit is None:
             return
-        while self.spent + self.doubtful + self.reserved + amount > self.limit:
-            if self.spent + self.doubtful + amount > self.limit or not self._holding:
+        while self.spent + self.doubtful + self._reserved + amount > self.limit:
+            if not self._holding or self.spent + self.doubtful + amount > self.limit:
                 raise Exhausted
             self._released.clear()
             await self._released.wait()
-        self.reserved += amount
+        self._reserved += amount
         self._holding += 1
 
-    def release(self, amount: float, paid: float = 0.0, doubtful: float = 0.0) -> None:
-        """Return a reservation; of it, so much was paid, and so much may have been."""
+    def release(self, amount: float) -> None:
         if self.limit is not None:
-            self.reserved -= amount
+            self._reserved -= amount
             self._holding -= 1
-        self.spent += paid
-        self.doubtful += doubtful
-        self._released.set()
+            self._released.set()
 
 
 def _most_said(request: Request, card: Card) -> int | None:
