@@ -31,7 +31,7 @@ from inference import models
 from inference.models import Card
 from inference.request import canonical
 from inference.vllm_server import VllmServer, checkpoint_name
-from pipelines import asking, pools, registry
+from pipelines import asking, pools
 from pipelines.pools import Member, Pool
 from warehouse import contracts, licences
 from warehouse.commit import Job, commit, commit_arrow, staged
@@ -235,14 +235,9 @@ def answered(plan: DataFrame, answers: DataFrame) -> DataFrame:
 
 def bindings(outcome: DataFrame, cards: Mapping[str, Card]) -> dict[tuple[str, str], str]:
     """(licence of the prompt, model) -> licence of the response: both, by the rules of ingestion and by the model's card."""
-    terms = registry.load().terms
     pairs = outcome.select("licence", "model").distinct().collect()
-    return {(licence, model): _bound(licence, cards[model], terms) for licence, model in pairs}
-
-
-def _bound(licence: str, card: Card, terms: Mapping[str, str]) -> str:
-    own = [card.text_licence] if card.text_licence else []
-    return licences.combine([licence, *(registry.terms_of(card.name, terms) or ()), *own])
+    binds = {name: pools.binding(card) for name, card in cards.items()}
+    return {(prompt, model): licences.combine(filter(None, (prompt, binds[model]))) for prompt, model in pairs}
 
 
 def completions(outcome: DataFrame, name: str, revision: str, bound: Mapping[tuple[str, str], str]) -> DataFrame:

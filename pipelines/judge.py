@@ -22,7 +22,7 @@ from rich.table import Table
 import warehouse
 from inference import models
 from inference.models import Card
-from pipelines import asking, templates
+from pipelines import asking, pools, templates
 from pipelines.judging import judgments, questions
 from pipelines.judging.judgments import TABLE
 from pipelines.judging.questions import ASPECTS, FIELDS, Asking
@@ -109,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     found = _replies(spark, w, asked, cards, options, job)
     if found is not None:
-        rows = judgments.judgments(judgments.best(found), campaign).persist(StorageLevel.DISK_ONLY)
+        rows = judgments.judgments(judgments.best(found), campaign, pools.binding(cards[options.judge])).persist(
+            StorageLevel.DISK_ONLY
+        )
         add_rows(w, job, rows, campaign)
         report(rows)
 

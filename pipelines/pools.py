@@ -22,7 +22,10 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from inference.models import Card
 from inference.request import canonical
+from pipelines import registry
+from warehouse import licences
 from warehouse.errors import CaravanError
 
 EACH = 4
@@ -137,6 +140,13 @@ def chosen(prompts: DataFrame, pool: Pool, seed: int, samples: int) -> DataFrame
 def members(pool: Pool) -> list[tuple[str, str, str | None, str]]:
     """(model, policy, checkpoint_id, parameters as canonical JSON) of each member."""
     return [(m.name, m.policy, m.checkpoint, canonical(dict(m.parameters))) for m in pool.members]
+
+
+def binding(card: Card) -> str | None:
+    """What binds text of a model: its card, and the terms by which ingestion binds text of that name; None where nothing does."""
+    terms = registry.terms_of(card.name, registry.load().terms) or []
+    own = [card.text_licence] if card.text_licence else []
+    return licences.combine([*terms, *own]) if terms or own else None
 
 
 def _floats(parameters: Mapping[str, Any]) -> dict[str, Any]:

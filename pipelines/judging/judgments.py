@@ -45,8 +45,8 @@ def best(replies: DataFrame) -> DataFrame:
     return first.select("taken.*")
 
 
-def judgments(taken: DataFrame, campaign: str) -> DataFrame:
-    """`best` -> pref.judgments."""
+def judgments(taken: DataFrame, campaign: str, licence: str | None) -> DataFrame:
+    """`best` -> pref.judgments of a campaign; `licence` is what binds the judge's text."""
     each = taken.select("*", F.inline("ratings"))
     one = F.col("list")[F.col("position")]
     return each.withColumns(
@@ -55,6 +55,7 @@ def judgments(taken: DataFrame, campaign: str) -> DataFrame:
             "completion_id": one["completion_id"],
             "cut": one["cut"],
             "listed": F.size("list"),
+            "licence": F.lit(licence).cast("string"),
         }
     ).select(*contracts.load(TABLE).names)
 
