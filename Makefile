@@ -39,6 +39,7 @@ $(ENGINE)/.installed: requirements-vllm.txt samples/smollm2.py
 	@# The program asks for the version of a package called vllm, which the build for CPUs is not.
 	@site=$$($(ENGINE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-0.32.0+cpu.dist-info \
 		&& mkdir -p "$$site" && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' >"$$site/METADATA"
+	@$(ENGINE)/bin/python -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' || { echo "vLLM needs libnuma: install libnuma1 (Debian, Ubuntu) or numactl-libs (Fedora)." >&2; exit 1; }
 	@$(ENGINE)/bin/python samples/smollm2.py
 	@touch $@
 
