@@ -1,9 +1,8 @@
 """The command line of pipelines.personas."""
 
 import argparse
-from collections.abc import Sequence
 
-from pipelines.asking import add_options
+from pipelines.asking import add_options, names, positive
 from pipelines.files import FORMATS
 from pipelines.synthesis.skills import SKILLS
 
@@ -55,10 +54,6 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     _detect(command("detect", "ask a model which prompts state constraints that a program could verify", True))
     _diversity(command("diversity", "measure how different the prompts of sources are", False))
     return parsed
-
-
-def names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _ingest(one: argparse.ArgumentParser) -> None:
@@ -125,7 +120,7 @@ def _constrain(one: argparse.ArgumentParser) -> None:
     add = one.add_argument
     add("--prompts", default=PROMPTS, metavar="REF", help="prompts of a reference (default: raw.prompts)")
     _sources(one, "of the reference")
-    add("--count", type=int, required=True, metavar="N", help="how many prompts to make")
+    add("--count", type=positive, required=True, metavar="N", help="how many prompts to make")
     add("--seed", type=int, default=0, help="another one makes other choices (default: 0)")
     add("--source", default="if_augmented", metavar="NAME", help="source of the rows (default: if_augmented)")
 
@@ -134,7 +129,7 @@ def _detect(one: argparse.ArgumentParser) -> None:
     add = one.add_argument
     add("--prompts", default=PROMPTS, metavar="REF", help="prompts of a reference (default: raw.prompts)")
     _sources(one, "of the reference")
-    add("--count", type=int, metavar="N", help="look at so many, chosen by hash (default: all)")
+    add("--count", type=positive, metavar="N", help="look at so many, chosen by hash (default: all)")
     add("--seed", type=int, default=0, help="another one makes other choices (default: 0)")
     add("--model", required=True, help="model card of the model that is asked")
 
@@ -154,13 +149,8 @@ def _sources(one: argparse.ArgumentParser, of: str) -> None:
 def _counted(one: argparse.ArgumentParser, what: str, temperature: float, tokens: int) -> None:
     """Options of a command that has a model write."""
     add = one.add_argument
-    add("--count", type=int, required=True, metavar="N", help=f"how many {what} to ask for; more extend fewer")
+    add("--count", type=positive, required=True, metavar="N", help=f"how many {what} to ask for; more extend fewer")
     add("--seed", type=int, default=0, help="another one makes other choices (default: 0)")
     add("--model", required=True, help="model card of the model that writes")
     add("--temperature", type=float, default=temperature, help=f"of the model that writes (default: {temperature:g})")
-    add("--max-tokens", type=int, default=tokens, metavar="N", help=f"of an answer (default: {tokens})")
-
-
-def told(options: argparse.Namespace, without: Sequence[str]) -> dict[str, object]:
-    """What was asked for, as a job records it."""
-    return {name: value for name, value in vars(options).items() if value and name not in without}
+    add("--max-tokens", type=positive, default=tokens, metavar="N", help=f"of an answer (default: {tokens})")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -39,14 +39,40 @@ def known(w: warehouse.Warehouse, source: str) -> dict[str, Any] | None:
     return rows[0] if rows else None
 
 
+def unchanged(w: warehouse.Warehouse, source: str, revision: str) -> bool:
+    """Whether the source is there, made by the same command from the same inputs, and whole."""
+    before = known(w, source)
+    same = before is not None and before["revision"] == revision and before["filter"] is None
+    if same:
+        print(f"{source} is there already: nothing to do.")
+    return same
+
+
+def described(
+    source: str, kind: str, revision: str, how: str, parents: Sequence[str], models: Iterable[str] = (), **more: Any
+) -> dict[str, Any]:
+    """A row of raw.sources, without licence, rows and rejects; `more` says more of it."""
+    return {
+        "source": source,
+        "kind": kind,
+        "location": "generated",
+        "revision": revision,
+        "adapter": f"{ADAPTER}{how}",
+        "parents": list(parents),
+        "models": sorted(models),
+        "consent": "No users: written by models.",
+        **more,
+    }
+
+
 def publish(
     spark: SparkSession,
     w: warehouse.Warehouse,
     job: Job,
     row: dict[str, Any],
     tables: Mapping[str, DataFrame],
-) -> dict[str, int]:
-    """Replace a source's rows of these tables; `row` is what raw.sources says, without licence, rows and rejects. Rows by table.
+) -> None:
+    """Replace a source's rows of these tables; `row` is as `described`.
 
     The licence of the source is that of all its rows. Raises CaravanError where there is no row but rejects: nothing is changed then.
     """
@@ -76,7 +102,8 @@ def publish(
     whole = {**row, "licence": licences.combine(found), "rows": counts[made], "rejects": counts["raw.rejects"]}
     schema = contracts.load("raw.sources").arrow_schema()
     commit_arrow(w, "raw.sources", pa.Table.from_pylist([whole], schema), job, replace={"source": [source]})
-    return counts
+    if counts["raw.rejects"]:
+        print(f"{counts['raw.rejects']:,} could not be used: see raw.rejects, source {source}")
 
 
 def _none(spark: SparkSession, w: warehouse.Warehouse, table: str, source: str) -> bool:

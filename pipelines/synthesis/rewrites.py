@@ -1,6 +1,6 @@
 """Preference pairs from constraints: the answer to a prompt in which one constraint was relaxed is the rejected one for the prompt itself."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -10,25 +10,25 @@ from pyspark.sql import functions as F
 from pipelines import verdicts
 from pipelines.synthesis import constraints
 from pipelines.synthesis.choice import rng, spread
-from pipelines.synthesis.rows import completion_id
+from pipelines.synthesis.rows import completion_id, contracted
 from pipelines.templates import template
 
 KEY = ("source", "file", "row", "branch")
+CARRIED = ("number", "prompt_id", "turns", "constraints", "ground_truth", "licence", "language", "persona_id")
+CHOSEN = ("answer", "answer_model", "answer_licence", "answer_request")
 TEMPLATE = "synthesis/rewrite"
-ASKED = "number long, relaxed string, question string"
+ASKED = pa.schema([("number", pa.int64()), ("relaxed", pa.string()), ("question", pa.string())])
 
 
 def chosen(prompts: DataFrame, completions: DataFrame, count: int, seed: int) -> DataFrame:
-    """Prompts with constraints and their first completion -> `count` rows with number, prompt and `answer`.
+    """Prompts with constraints and their first completions -> (round, CARRIED, CHOSEN) of at most `count`, each prompt once.
 
     A prompt that asks to be repeated is left out: relaxing another constraint would change what is to be repeated.
     """
     repeats = F.exists("constraints", lambda one: one.id == constraints.REPEAT)
-    usable = prompts.where(F.size("constraints") > 0).where(~repeats)
-    usable = usable.select(
-        *KEY, "prompt_id", "messages", "constraints", "ground_truth", "licence", "skill", "language", "persona_id"
-    )
-    first = completions.where("sample = 0 and finish_reason is distinct from 'length'").select(
+    usable = prompts.where(F.size("constraints") > 0).where(~repeats).withColumnRenamed("messages", "turns")
+    usable = usable.select(*KEY, *CARRIED[1:])
+    first = completions.where("sample = 0").select(
         *KEY,
         "prompt_id",
         F.col("content").alias("answer"),
@@ -37,36 +37,36 @@ def chosen(prompts: DataFrame, completions: DataFrame, count: int, seed: int) ->
         F.col("request_id").alias("answer_request"),
     )
     pairs = usable.join(first, on=[*KEY, "prompt_id"], how="inner")
-    one = F.min(F.struct(*KEY, *(name for name in pairs.columns if name not in (*KEY, "prompt_id")))).alias("one")
-    distinct = pairs.groupBy("prompt_id").agg(one).select("prompt_id", "one.*")
-    return spread(distinct, "prompt_id", count, seed)
+    one = F.min(F.struct(*KEY, *CARRIED[2:], *CHOSEN)).alias("one")
+    distinct = pairs.groupBy("prompt_id").agg(one).select("prompt_id", "one.*").drop(*KEY)
+    return spread(distinct, "prompt_id", count, seed).where("round = 0")
 
 
 def asked(rows: DataFrame, seed: int) -> DataFrame:
-    """`chosen` -> the same with `relaxed`, the constraint that the rewrite is to relax, and the `question` that asks for it."""
-    schema = pa.schema([("number", pa.int64()), ("relaxed", pa.string()), ("question", pa.string())])
+    """`chosen` -> the same with `relaxed`, the constraint that the rewrite is to relax, the `question` that asks for it, its `file`."""
 
     def transform(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            found = [_ask(row, seed) for row in batch.to_pylist()]
-            yield pa.RecordBatch.from_pylist(found, schema=schema)
+            yield pa.RecordBatch.from_pylist([_ask(row, seed) for row in batch.to_pylist()], schema=ASKED)
 
-    told = rows.select("number", "messages", "constraints").mapInArrow(transform, ASKED)
-    return rows.join(told, on="number", how="inner")
+    told = rows.select("number", "turns", "constraints").mapInArrow(
+        transform, "number long, relaxed string, question string"
+    )
+    return rows.join(told, on="number", how="inner").withColumn("file", F.lit(template(TEMPLATE).id))
 
 
 def _ask(row: dict[str, Any], seed: int) -> dict[str, Any]:
     stated = constraints.from_rows(row["constraints"])
     id, arguments = rng(seed, "relax", row["number"]).choice(stated)
     words = constraints.described(id, arguments)
-    question = template(TEMPLATE).render(constraint=words, request=row["messages"][-1]["content"])
+    question = template(TEMPLATE).render(constraint=words, request=row["turns"][-1]["content"])
     return {"number": row["number"], "relaxed": id, "question": question}
 
 
 def rewritten(replies: DataFrame) -> DataFrame:
     """`tagged` replies to `asked` -> the same, with a problem where the rewrite lost another constraint or changed nothing."""
     lost = F.udf(_lost, "string")
-    own = F.element_at("messages", -1)["content"]
+    own = F.element_at("turns", -1)["content"]
     problem = (
         F.when(F.col("problem").isNotNull(), F.col("problem"))
         .when(F.col("text") == own, "the rewrite is the prompt itself")
@@ -114,26 +114,49 @@ def _untold(rows: list[dict[str, Any]]) -> list[str | None]:
     return [row["problem"] for row in rows]
 
 
-def completions(pairs: DataFrame, model: str, licence: Column) -> DataFrame:
-    """`verified` rows -> the columns of raw.completions: of each prompt the chosen (sample 0) and the rejected one (sample 1)."""
-    own = F.struct(
-        F.lit(0).alias("sample"),
-        F.lit("chosen").alias("preference"),
-        F.col("answer").alias("content"),
-        F.col("answer_model").alias("model"),
-        F.col("answer_licence").alias("licence"),
-        F.col("answer_request").alias("request_id"),
-    )
-    other = F.struct(
-        F.lit(1).alias("sample"),
-        F.lit("rejected").alias("preference"),
-        F.col("text").alias("content"),
-        F.lit(model).alias("model"),
-        licence.alias("licence"),
-        F.col("request_id"),
-    )
+def good(replies: DataFrame) -> DataFrame:
+    """`rewritten` replies without a problem -> (CARRIED, CHOSEN, file, rewrite)."""
+    return replies.where("problem is null").select(*CARRIED, *CHOSEN, "file", F.col("text").alias("rewrite"))
+
+
+def prompts(pairs: DataFrame, source: str, revision: str) -> DataFrame:
+    """`verified` rows -> raw.prompts: the prompts as they were, beside their pairs."""
+    given = {
+        "source": F.lit(source),
+        "revision": F.lit(revision),
+        "row": F.col("number"),
+        "branch": F.lit(0),
+        "messages": F.col("turns"),
+        "skill": F.lit("precise_if"),
+        "verifier": F.lit(constraints.VERIFIER),
+        "request_id": F.lit(None),
+    }
+    return contracted("raw.prompts", pairs.where("problem is null"), given)
+
+
+def completions(pairs: DataFrame, source: str, revision: str, model: str, licence: Column) -> DataFrame:
+    """`verified` rows -> raw.completions: of each prompt the chosen (sample 0) and the rejected response (sample 1)."""
+    chosen = ("chosen", "answer", "answer_model", "answer_licence", "answer_request")
+    rejected = ("rejected", "text", F.lit(model), licence, "request_id")
+    names = ("preference", "content", "by", "bound", "request")
+
+    def one(sample: int, columns: Sequence[str | Column]) -> Column:
+        preference, *others = columns
+        values = [F.lit(preference), *(F.col(c) if isinstance(c, str) else c for c in others)]
+        return F.struct(F.lit(sample).alias("sample"), *(v.alias(n) for v, n in zip(values, names, strict=True)))
+
     rows = pairs.where("problem is null").select(
-        "prompt_id", F.col("number").alias("row"), F.explode(F.array(own, other)).alias("one")
+        "prompt_id", "file", "number", F.explode(F.array(one(0, chosen), one(1, rejected))).alias("one")
     )
-    id = completion_id(F.col("prompt_id"), F.col("one.model"), F.col("one.sample"), F.col("one.content"))
-    return rows.select(id.alias("completion_id"), "prompt_id", "row", "one.*")
+    rows = rows.select("prompt_id", "file", "number", "one.*")
+    given = {
+        "completion_id": completion_id(*(F.col(name) for name in ("prompt_id", "by", "sample", "content"))),
+        "source": F.lit(source),
+        "revision": F.lit(revision),
+        "row": F.col("number"),
+        "branch": F.lit(0),
+        "model": F.col("by"),
+        "licence": F.col("bound"),
+        "request_id": F.col("request"),
+    }
+    return contracted("raw.completions", rows, given)

@@ -67,7 +67,7 @@ def prompts(made: DataFrame, source: str, revision: str, skill: str, licence: Co
     good = made.where("problem is null")
     messages = F.array(F.struct(F.lit("user").alias("role"), F.col("text").alias("content")))
     truth = F.col("ground_truth")
-    return _contracted(
+    return contracted(
         "raw.prompts",
         good,
         {
@@ -87,7 +87,7 @@ def prompts(made: DataFrame, source: str, revision: str, skill: str, licence: Co
 
 def completions(solved: DataFrame, model: str, licence: Column) -> DataFrame:
     """Prompts of raw.prompts with the `text` of their solutions -> raw.completions."""
-    return _contracted(
+    return contracted(
         "raw.completions",
         solved.where("problem is null"),
         {
@@ -103,7 +103,7 @@ def completions(solved: DataFrame, model: str, licence: Column) -> DataFrame:
 def rejects(replies: DataFrame, source: str, revision: str, what: str, row: str = "number") -> DataFrame:
     """Replies with a `problem` -> raw.rejects; `what` names the request in the reason."""
     reason = F.concat(F.lit(f"{what}: "), "problem", F.lit("; request "), "request_id")
-    return _contracted(
+    return contracted(
         "raw.rejects",
         replies.where("problem is not null"),
         {
@@ -116,7 +116,7 @@ def rejects(replies: DataFrame, source: str, revision: str, what: str, row: str 
     )
 
 
-def _contracted(table: str, rows: DataFrame, given: Mapping[str, Column]) -> DataFrame:
+def contracted(table: str, rows: DataFrame, given: Mapping[str, Column]) -> DataFrame:
     """The columns of a table's contract: as given, else as the rows have them, else null."""
     columns = []
     for column in contracts.load(table).columns:
