@@ -6,6 +6,7 @@ again. They are asked for the plain HTTP response, which `answer` reads, as it r
 
 import difflib
 import json
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -170,7 +171,8 @@ class Endpoint:
 
     def __init__(self, card: Card, url: str, *, concurrency: int, timeout: float) -> None:
         self.card, self.url, self.name = card, url, urlsplit(url).netloc
-        self._clients = [_client(card, url, timeout) for _ in range(-(-concurrency // POOL))]
+        certificates = httpx2.create_ssl_context()  # takes long to read, and is the same for all
+        self._clients = [_client(card, url, timeout, certificates) for _ in range(-(-concurrency // POOL))]
         self._turn = 0
 
     async def ask(self, request: Request, attempt: int) -> Response:
@@ -249,11 +251,13 @@ class Endpoint:
 _PATHS = ("/chat/completions", "/completions")
 
 
-def _client(card: Card, url: str, timeout: float) -> openai.AsyncOpenAI | anthropic.AsyncAnthropic:
+def _client(
+    card: Card, url: str, timeout: float, certificates: ssl.SSLContext
+) -> openai.AsyncOpenAI | anthropic.AsyncAnthropic:
     key = learn(card.secret().strip())
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=2 * POOL)
     patience = httpx2.Timeout(timeout, connect=min(CONNECT, timeout), pool=None)
-    http = httpx2.AsyncClient(limits=limits, timeout=patience, follow_redirects=True)
+    http = httpx2.AsyncClient(verify=certificates, limits=limits, timeout=patience, follow_redirects=True)
     if card.provider == "anthropic":
         base = url.removesuffix("/v1")
         return anthropic.AsyncAnthropic(api_key=key, base_url=base, max_retries=0, timeout=patience, http_client=http)

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -64,8 +64,7 @@ class Journal:
         name = bytes.fromhex(response.request_id)
         if name in self._answered:
             return False
-        fields = json.dumps(response.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
-        self._write(b'%s%s","response":%s}\n' % (ANSWERED, response.request_id.encode(), fields))
+        self._write(_answered(response))
         self._answered.add(name)
         self._asked.discard(name)
         return True
@@ -97,11 +96,13 @@ class Journal:
             self._end()
         return self.segments()
 
-    def forget(self, segments: list[Path]) -> None:
-        """Delete sealed segments, whose answers are safe elsewhere. What is still in doubt stays noted."""
-        if left := self._asked:
-            self._write(b"".join(b'%s%s"}\n' % (ASKED, name.hex().encode()) for name in sorted(left)))
-            self.flush()
+    def forget(self, segments: list[Path], keep: Iterable[Response] = ()) -> None:
+        """Delete sealed segments, whose answers are safe elsewhere but for those to keep. What is in doubt stays noted."""
+        for response in keep:
+            self._write(_answered(response))
+        for name in sorted(self._asked):
+            self._write(b'%s%s"}\n' % (ASKED, name.hex().encode()))
+        self.flush()
         for path in segments:
             path.unlink()
 
@@ -159,6 +160,11 @@ class Journal:
             os.close(self._file)
             self._file = -1
             self._size = 0
+
+
+def _answered(response: Response) -> bytes:
+    fields = json.dumps(response.to_json(), ensure_ascii=False, separators=(",", ":"))
+    return b'%s%s","response":%s}\n' % (ANSWERED, response.request_id.encode(), fields.encode())
 
 
 def read(segment: Path) -> Iterator[Response]:

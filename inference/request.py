@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
@@ -109,7 +109,8 @@ class Response:
     received_at: datetime = field(kw_only=True)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "received_at": self.received_at.isoformat()}
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return {**fields, "received_at": self.received_at.isoformat()}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:

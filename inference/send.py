@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
+from typing import Any
 
 from inference import progress
 from inference.clients import Trouble
@@ -175,7 +176,8 @@ class _Run:
         try:
             while not self.halted.is_set():
                 taking = asyncio.ensure_future(loop.run_in_executor(None, _take, self.requests))
-                await asyncio.wait([taking, halted], return_when=asyncio.FIRST_COMPLETED)
+                ends: set[asyncio.Future[Any]] = {taking, halted}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 if not taking.done():
                     return
                 chunk, ended = taking.result()
