@@ -99,8 +99,8 @@ def _questions(
             else f"(select {contracts.load(REQUESTS).duckdb_nulls()} where false)"
         )
     query = (
-        f"select distinct on (request_id) * from {given} semi join {scan([str(answers)])} using (request_id) "
-        f"anti join {_rows(before)} using (request_id)"
+        f"select distinct on (request_id) * from {given} as g semi join {scan([str(answers)])} as a using (request_id) "
+        f"anti join {_rows(before)} as b using (request_id)"
     )
     return query, before
 
@@ -109,8 +109,8 @@ def _new(w: Warehouse, answers: Path) -> tuple[str, Resolved]:
     """Query for the answers that are not in llm.responses and whose questions are in llm.requests, and the snapshot looked at."""
     before = resolve(w, RESPONSES)
     query = (
-        f"select * from {scan([str(answers)])} anti join {_rows(before)} using (request_id) "
-        f"semi join {_rows(resolve(w, REQUESTS))} using (request_id)"
+        f"select * from {scan([str(answers)])} as a anti join {_rows(before)} as b using (request_id) "
+        f"semi join {_rows(resolve(w, REQUESTS))} as r using (request_id)"
     )
     return query, before
 
