@@ -13,8 +13,8 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.output import Output
 from pipelines.overlap import clean, inputs
-from pipelines.overlap.output import Output
 from pipelines.overlap.splits import TrainingSplit, batches, checked_texts
 from warehouse.errors import CaravanError
 from warehouse.spark import hadoop, write

@@ -21,7 +21,7 @@ from rich.table import Table
 import warehouse
 from pipelines import dedup_files, duplicates
 from pipelines.files import FORMATS
-from pipelines.overlap.output import Output
+from pipelines.output import Output
 from warehouse import contracts
 from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError, run

@@ -23,7 +23,7 @@ from rich.table import Table
 import warehouse
 from pipelines import verdict_files, verdicts
 from pipelines.files import FORMATS
-from pipelines.overlap.output import Output
+from pipelines.output import Output
 from pipelines.verdicts import TABLE
 from warehouse import contracts
 from warehouse.commit import Job, commit, staged

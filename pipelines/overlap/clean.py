@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark import SparkContext
 
-from pipelines.overlap.output import dataset
+from pipelines.output import dataset
 from pipelines.overlap.splits import ROW, TrainingSplit, as_json, staged_name
 from pipelines.readers import open_binary
 

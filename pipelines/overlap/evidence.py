@@ -5,9 +5,9 @@ from typing import Any
 
 from pyspark import SparkContext
 
+from pipelines.output import make, query
 from pipelines.overlap import task
 from pipelines.overlap.keep import Keeping, keep, schema
-from pipelines.overlap.output import make, query
 from pipelines.overlap.task import Plan, Scanned, SetFound
 
 FILE_BYTES = 64 << 20  # of pairs in one file of evidence

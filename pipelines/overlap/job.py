@@ -13,9 +13,9 @@ from pyspark import SparkContext
 from rich.console import Console
 
 import warehouse
+from pipelines.output import Output, remove
 from pipelines.overlap import clean, evidence, inputs, report, task, verdict
 from pipelines.overlap.index import Index, build
-from pipelines.overlap.output import Output, remove
 from pipelines.overlap.tokenizers import TOKENIZERS
 from warehouse import contracts
 from warehouse.commit import Job, commit, staged

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pipelines.overlap.output import query
+from pipelines.output import query
 
 
 @dataclass(frozen=True)

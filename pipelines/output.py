@@ -1,4 +1,4 @@
-"""The folder that a run on plain files leaves."""
+"""The folder that a run on plain files leaves, and the Parquet files in it."""
 
 import uuid
 from collections.abc import Sequence
