@@ -135,9 +135,9 @@ class Journal:
         if self._file < 0:
             self._begin()
         try:
-            written = os.write(self._file, lines)
-            if written < len(lines):
-                os.write(self._file, lines[written:])
+            left = lines
+            while left := left[os.write(self._file, left) :]:
+                pass  # a disk that is nearly full takes a part
         except OSError as error:
             os.ftruncate(self._file, self._size)
             raise CaravanError(

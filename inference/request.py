@@ -10,6 +10,7 @@ from typing import Any, Self
 from inference.models import PROVIDERS
 from warehouse.errors import CaravanError
 
+OURS = {"model", "messages", "prompt", "n", "best_of", "stream"}  # what a request says otherwise, or the engine decides
 STATUSES = ("ok", "refused", "failed")
 
 
@@ -36,6 +37,10 @@ class Request:
             raise CaravanError(f"A request's provider is one of {', '.join(PROVIDERS)}, not {self.provider!r}.")
         if (self.messages is None) == (self.prompt is None):
             raise CaravanError(f"A request to {self.model} needs messages or a prompt, and has both or none.")
+        for name in OURS & self.parameters.keys():
+            raise CaravanError(
+                f"{name!r} is no parameter of a request: one request has one answer, `sample` tells several apart."
+            )
         if self.messages is not None:
             object.__setattr__(self, "messages", tuple(self.messages))
             for message in self.messages or ():

@@ -32,6 +32,10 @@ class Server:
         data = json.dumps(given).encode()
         urllib.request.urlopen(urllib.request.Request(f"{self.url}/faults", data, method="POST"), timeout=10).close()
 
+    def reset(self) -> None:
+        """No faults, nothing paid, nothing remembered."""
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/reset", b"", method="POST"), timeout=10).close()
+
     def get(self, route: str) -> dict[str, int]:
         with urllib.request.urlopen(f"{self.url}/{route}", timeout=10) as answer:
             return json.load(answer)
@@ -86,3 +90,18 @@ def server() -> Iterator[Server]:
     yield started
     started.process.kill()
     started.process.wait()
+
+
+@pytest.fixture(scope="session")
+def _lasting() -> Iterator[Server]:
+    started = start()
+    yield started
+    started.process.kill()
+    started.process.wait()
+
+
+@pytest.fixture
+def loop(_lasting: Server) -> Server:
+    """A loopback server that all tests of a worker share, as good as new."""
+    _lasting.reset()
+    return _lasting

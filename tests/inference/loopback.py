@@ -2,7 +2,7 @@
 
     python -m tests.inference.loopback --port 0 [--faults '{"status": {"429": 0.2}, "retry_after": 0.1}']
 
-It prints its URL. POST /faults sets `Faults` (fields as JSON), GET /paid says how often each idempotency key was charged, GET
+It prints its URL. POST /faults sets `Faults` (fields as JSON), POST /reset forgets all, GET /paid says how often each idempotency key was charged, GET
 /counts how many requests came with which fate. A request whose Idempotency-Key was answered before is served from memory and not
 charged again; one without a key is charged each time, under its content.
 """
@@ -89,6 +89,7 @@ def application() -> web.Application:
             web.post("/v1/messages", messages),
             web.get("/v1/models", models),
             web.post("/faults", set_faults),
+            web.post("/reset", reset),
             web.get("/paid", paid),
             web.get("/counts", counts),
         ]
@@ -119,6 +120,11 @@ async def set_faults(request: web.Request) -> web.Response:
     assert set(given) <= known, f"faults are {sorted(known)}"
     state.set(replace(Faults(), **given))
     return web.json_response(asdict(state.faults))
+
+
+async def reset(request: web.Request) -> web.Response:
+    request.app[FAULTS].__init__()
+    return web.json_response({})
 
 
 async def paid(request: web.Request) -> web.Response:
