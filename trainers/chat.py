@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +16,6 @@ from tokenizers import Tokenizer, processors
 
 from trainers.templates import Spans, Template, template
 from warehouse.errors import CaravanError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 Messages = Sequence[Mapping[str, str]]
 PROBE = [
@@ -146,8 +143,8 @@ def mask(offsets: npt.NDArray[np.int64], spans: Spans) -> npt.NDArray[np.uint8]:
     return found
 
 
-def of(tokenizer: "PreTrainedTokenizerFast", name: str, pad_token: str | None = None) -> Chat:
-    """A checked Chat of a transformers tokenizer; the tokenizer gets the template as Jinja and the padding token.
+def of(tokenizer: Any, name: str | Template, pad_token: str | None = None) -> Chat:
+    """A checked Chat of a fast tokenizer of transformers, which gets the template as Jinja and the padding token.
 
     The text begins with a BOS token exactly if the tokenizer by itself begins texts with one. Raises CaravanError.
     """
@@ -164,8 +161,9 @@ def of(tokenizer: "PreTrainedTokenizerFast", name: str, pad_token: str | None = 
             f'The tokenizer {tokenizer.name_or_path} names no padding token. Name one of its tokens: pad_token = "…".'
         )
     adds_bos = tokenizer.bos_token is not None and tokenizer("x").input_ids[0] == tokenizer.bos_token_id
-    text: Any = tokenizer.backend_tokenizer.to_str()
-    chat = Chat(chosen, text, tokenizer.eos_token, tokenizer.bos_token if adds_bos else "", pad)
+    chat = Chat(
+        chosen, tokenizer.backend_tokenizer.to_str(), tokenizer.eos_token, tokenizer.bos_token if adds_bos else "", pad
+    )
     chat.check()
     tokenizer.pad_token = pad
     tokenizer.chat_template = chosen.jinja(bos=adds_bos)

@@ -114,7 +114,7 @@ def test_traps_are_refused(tokenizer, conversations):
     with pytest.raises(CaravanError, match="names no padding"):
         poor.pad_token = None
         chat.of(poor, "tulu")
-    with pytest.raises(CaravanError, match="There is no chat template 'alpaca'. There are: tulu, "):
+    with pytest.raises(CaravanError, match=r"There is no chat template 'alpaca'\. There are: tulu, "):
         chat.of(tokenizer, "alpaca")
     with pytest.raises(CaravanError, match="Turn 1 has the role 'tool'"):
         templates.TULU.render([{"role": "tool", "content": "x"}], "</s>")
@@ -139,7 +139,7 @@ def without(rendered, length):
 
 @pytest.mark.skipif(not SMOLLM2.is_dir(), reason="no SmolLM2 in .cache: python samples/smollm2.py makes it")
 def test_on_a_real_tokenizer(conversations):
-    with pytest.raises(CaravanError, match="padding token is '<.im_end.>', which also ends turns"):
+    with pytest.raises(CaravanError, match=r"padding token is '<.im_end.>', which also ends turns"):
         chat.load(str(SMOLLM2), "tulu")
     made, tokenizer = chat.load(str(SMOLLM2), "chatml", pad_token="<|endoftext|>")
     assert made.bos == ""  # its bos_token is how its turns begin, and it never begins texts with one by itself

@@ -1,0 +1,319 @@
+"""Tokenised rows: made once by parallel processes, kept in a folder of Arrow files, mapped into memory by whoever trains.
+
+The folder is named by a hash of everything that the tokens depend on: the snapshot (or the content of the files), tokenizer, template,
+maximal length and what is done with longer rows. It is complete or not there; a build that was stopped goes on where it was. Each
+example keeps where it came from, so a trained token can be followed back to its row:
+
+    examples = data.tokens(find(["mixtures.sft@v1"]), chat, max_length=4096)
+    examples[17].tokens, examples.origin(17)   # {"source": "gsm8k_train", "prompt_id": …, "position": 17, …}
+"""
+
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from trainers.chat import Chat, Encoded
+from trainers.sources import Data, Portion, Row, conversation
+from warehouse.errors import CaravanError
+
+FORMAT = 1  # of the files; a change makes new folders
+LONG = ("truncate", "drop", "split")
+EXAMPLES_OF_PROBLEMS = 5
+SCHEMA = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("piece", pa.int32()),
+        ("prompt_id", pa.string()),
+        ("completion_id", pa.string()),
+        ("source", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("targets", pa.int64()),
+        ("tokens", pa.list_(pa.uint32())),
+        ("trained", pa.list_(pa.uint8())),
+    ]
+)
+ORIGIN = [name for name in SCHEMA.names if name not in ("targets", "tokens", "trained")]
+# What is counted of each source, and how it is called in the report.
+COUNTS = {
+    "rows": "rows",
+    "examples": "examples",
+    "tokens": "tokens",
+    "targets": "trained tokens",
+    "truncated": "truncated rows",
+    "cut": "tokens cut off",
+    "cut_targets": "of these trained",
+    "split": "split rows",
+    "too_long": "dropped: too long",
+    "untrained": "dropped: nothing to train",
+    "unreadable": "unreadable",
+    "control": "rows with control tokens in their text",
+}
+
+
+@dataclass(frozen=True)
+class How:
+    """What makes tokens of rows. `long` says what becomes of rows longer than `max_length` tokens: one of LONG."""
+
+    chat: Chat
+    max_length: int
+    long: str = "truncate"
+
+
+def folder_of(cache: Path, data: Data, how: How) -> Path:
+    parts = [FORMAT, data.identity, how.chat.version, how.chat.template.name, how.max_length, how.long]
+    return cache / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def tokens(
+    data: Data, how: How, cache: Path | None = None, workers: int | None = None, quiet: bool = False
+) -> "Examples":
+    """The examples of data; built if they are not there. Of several processes that ask at once one builds and the others wait.
+
+    `cache` is CARAVAN_CACHE or ~/.cache/caravan by default. Raises CaravanError where no row leaves anything to train.
+    """
+    root = cache or Path(os.environ.get("CARAVAN_CACHE") or Path.home() / ".cache" / "caravan") / "tokens"
+    folder = folder_of(root, data, how)
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / f"{folder.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _build(data, how, folder, workers or os.cpu_count() or 1, quiet)
+    examples = Examples(folder)
+    if not quiet:
+        examples.report()
+    return examples
+
+
+def _build(data: Data, how: How, folder: Path, workers: int, quiet: bool) -> None:
+    if how.long not in LONG:
+        raise CaravanError(f"Rows that are too long are treated by one of {', '.join(LONG)}, not {how.long!r}.")
+    building = folder.with_suffix(".building")
+    building.mkdir(exist_ok=True)
+    missing = [(i, portion) for i, portion in enumerate(data.portions) if not _part(building, i).exists()]
+    columns = (
+        TextColumn("tokenising"),
+        MofNCompleteColumn(),
+        TextColumn("portions"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(file=sys.stderr), disable=quiet) as progress:
+        task = progress.add_task("", total=len(data.portions), completed=len(data.portions) - len(missing))
+        for _ in _in_parallel(missing, how, building, min(workers, len(missing))):
+            progress.advance(task)
+    counts: dict[str, Counter[str]] = {}
+    problems: list[str] = []
+    for i in range(len(data.portions)):
+        with pa.memory_map(str(_part(building, i))) as stream:
+            told = json.loads(pa.ipc.open_file(stream).schema.metadata[b"caravan"])
+        for source, numbers in told["counts"].items():
+            counts.setdefault(source, Counter()).update(numbers)
+        problems += told["problems"][: EXAMPLES_OF_PROBLEMS - len(problems)]
+    if not sum(numbers["examples"] for numbers in counts.values()):
+        total = sum((numbers for numbers in counts.values()), Counter())
+        why = "; ".join(f"{COUNTS[name]}: {total[name]:,}" for name in COUNTS if total[name]) or "there are no rows"
+        raise CaravanError(f"No row of {data.name} leaves anything to train ({why}). {' '.join(problems)}")
+    about = {
+        "format": FORMAT,
+        "data": data.name,
+        "identity": data.identity,
+        "ordered": data.ordered,
+        "template": f"{how.chat.template.name}@{how.chat.template.version}",
+        "chat": how.chat.version,
+        "max_length": how.max_length,
+        "long": how.long,
+        "counts": {source: dict(numbers) for source, numbers in sorted(counts.items())},
+        "problems": problems,
+    }
+    (building / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False))
+    building.rename(folder)
+
+
+def _in_parallel(missing: list[tuple[int, Portion]], how: How, folder: Path, workers: int) -> Iterator[int]:
+    """Make parts in processes of their own; yields the number of each when it is done."""
+    if workers <= 1:
+        for i, portion in missing:
+            _make(i, portion, how, folder)
+            yield i
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(how, folder)) as pool:
+        waiting: set[Future[int]] = set()
+        left = iter(missing)
+        try:
+            while True:
+                # Portions name what to read, so a few ahead keep every process busy.
+                while len(waiting) < 2 * workers and (each := next(left, None)) is not None:
+                    waiting.add(pool.submit(_work, *each))
+                if not waiting:
+                    return
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for each_done in done:
+                    yield each_done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start(how: How, folder: Path) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _worker["how"], _worker["folder"] = how, folder
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    # A worker whose parent was killed would wait for work for ever.
+    threading.Thread(target=lambda: (wait_for([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+_worker: dict[str, Any] = {}
+
+
+def _work(i: int, portion: Portion) -> int:
+    _make(i, portion, _worker["how"], _worker["folder"])
+    return i
+
+
+def _part(folder: Path, i: int) -> Path:
+    return folder / f"part-{i:06d}.arrow"
+
+
+def _make(i: int, portion: Portion, how: How, folder: Path) -> None:
+    """Write the part of a portion; its counts go into the metadata of the file."""
+    rows, counts, problems = encode(portion.read(), how)
+    batch = pa.RecordBatch.from_pylist([{**row, "tokens": None, "trained": None} for row, _ in rows], schema=SCHEMA)
+    for name, kind in (("tokens", np.uint32), ("trained", np.uint8)):
+        arrays = [getattr(encoded, name) for _, encoded in rows]
+        offsets = np.cumsum([0, *map(len, arrays)], dtype=np.int32)
+        values = np.concatenate(arrays) if arrays else np.zeros(0, kind)
+        batch = batch.set_column(
+            SCHEMA.get_field_index(name), SCHEMA.field(name), pa.ListArray.from_arrays(offsets, values)
+        )
+    schema = SCHEMA.with_metadata({"caravan": json.dumps({"counts": counts, "problems": problems})})
+    path = _part(folder, i)
+    part = path.with_suffix(".part")
+    with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+    part.rename(path)
+
+
+def encode(rows: Iterator[Row], how: How) -> tuple[list[tuple[Row, Encoded]], dict[str, Counter[str]], list[str]]:
+    """Origin and tokens of each example, counts by source, and the first problems, each with file and row."""
+    counts: dict[str, Counter[str]] = {}
+    problems: list[str] = []
+    readable, found = [], []
+    for row in rows:
+        source = row.get("source") or row.get("dataset") or Path(row.get("file") or "").name.split(".")[0]
+        count = counts.setdefault(source, Counter())
+        count["rows"] += 1
+        try:
+            messages = conversation(row)
+        except CaravanError as error:
+            count["unreadable"] += 1
+            problems.append(f"{row.get('file')}, row {row.get('row')}: {error}.")
+            continue
+        readable.append((source, {**{name: row.get(name) for name in ORIGIN}, "source": source}, messages))
+    encoded = how.chat.encode([messages for _, _, messages in readable])
+    for (source, origin, _), whole in zip(readable, encoded, strict=True):
+        count = counts[source]
+        count["control"] += bool(whole.control)
+        for piece, example in enumerate(_pieces(whole, how, count)):
+            targets = int(example.trained[1:].sum())
+            count.update(examples=1, tokens=len(example.tokens), targets=targets)
+            found.append(({**origin, "piece": piece, "targets": targets}, example))
+    return found, counts, problems[:EXAMPLES_OF_PROBLEMS]
+
+
+def _pieces(whole: Encoded, how: How, count: Counter[str]) -> list[Encoded]:
+    """What is left of a row that may be too long. A token is a target if it is trained and has one before it to predict it from."""
+    length, pieces = len(whole.tokens), [whole]
+    if length > how.max_length:
+        if how.long == "drop":
+            count.update(too_long=1)
+            return []
+        starts = range(0, length, how.max_length) if how.long == "split" else [0]
+        cuts = [slice(start, start + how.max_length) for start in starts]
+        pieces = [Encoded(whole.tokens[cut], whole.trained[cut], whole.control) for cut in cuts]
+    kept = [piece for piece in pieces if piece.trained[1:].any()]
+    if not kept:
+        count.update(untrained=1)
+    elif length > how.max_length:
+        count.update({"truncated" if how.long == "truncate" else "split": 1})
+        count.update(cut=length - sum(len(piece.tokens) for piece in kept))
+        count.update(cut_targets=int(whole.trained[1:].sum()) - sum(int(piece.trained[1:].sum()) for piece in kept))
+    return kept
+
+
+class Examples:
+    """The examples of a folder in their order, mapped into memory. `lengths` and `targets` are int64, one number an example."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.about: dict[str, Any] = json.loads((folder / "about.json").read_text())
+        self._batches = []
+        for path in sorted(folder.glob("part-*.arrow")):
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._batches.append(reader.get_batch(0))
+        starts = [batch["tokens"].offsets.to_numpy() for batch in self._batches]
+        self._starts = starts
+        self._tokens = [batch["tokens"].values.to_numpy() for batch in self._batches]
+        self._trained = [batch["trained"].values.to_numpy() for batch in self._batches]
+        sizes = [batch.num_rows for batch in self._batches]
+        part = np.repeat(np.arange(len(sizes)), sizes)
+        within = np.concatenate([np.arange(size) for size in sizes])
+        lengths = np.concatenate([np.diff(start) for start in starts]).astype(np.int64)
+        order = np.arange(len(part))
+        if self.about["ordered"]:
+            order = np.argsort(np.concatenate([batch["position"].to_numpy() for batch in self._batches]), kind="stable")
+        targets = np.concatenate([batch["targets"].to_numpy() for batch in self._batches])
+        self._part, self._within, self.lengths, self.targets = (
+            part[order],
+            within[order],
+            lengths[order],
+            targets[order],
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """What the tokens depend on, as 32 hexadecimal digits."""
+        return self.folder.name
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, i: int) -> Encoded:
+        part, within = self._part[i], self._within[i]
+        start, stop = self._starts[part][within], self._starts[part][within + 1]
+        return Encoded(self._tokens[part][start:stop], self._trained[part][start:stop], 0)
+
+    def origin(self, i: int) -> dict[str, Any]:
+        """Where an example came from: position in the mixture, piece of the row, prompt_id, completion_id, source, file, row."""
+        row = self._batches[self._part[i]].slice(self._within[i], 1)
+        return {name: row[name][0].as_py() for name in ORIGIN}
+
+    def report(self) -> None:
+        """Print the counts of every source."""
+        counts = self.about["counts"]
+        shown = [name for name in COUNTS if any(numbers.get(name) for numbers in counts.values())]
+        table = Table("source", *(COUNTS[name] for name in shown))
+        for source, numbers in counts.items():
+            table.add_row(source, *(f"{numbers.get(name, 0):,}" for name in shown))
+        Console().print(f"tokens of {self.about['data']}, template {self.about['template']}: {self.folder}")
+        Console().print(table)
+        for problem in self.about["problems"]:
+            print(f"unreadable: {problem}", file=sys.stderr)
