@@ -24,6 +24,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -155,7 +156,9 @@ class VllmServer:
         command = [self.program, "serve", self.model, "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--served-model-name", self.name, *self.arguments]
         # On a CPU vLLM takes most of the machine's memory for its cache unless told otherwise. A GPU's engine reads no such setting.
-        defaults = {"VLLM_CPU_KVCACHE_SPACE": "4", "VLLM_NO_USAGE_STATS": "1"}
+        defaults = {"VLLM_NO_USAGE_STATS": "1"}
+        if not any(each.startswith("--kv-cache-memory-bytes") for each in self.arguments):
+            defaults["VLLM_CPU_KVCACHE_SPACE"] = "4"  # GiB
         with self.log.open("wb") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, *command],
@@ -186,7 +189,7 @@ class VllmServer:
         code = self._guard.poll()
         if code is not None:
             raise CaravanError(
-                f"vLLM has ended (code {code}) while serving {self.model}: {self._cause()} Its log: {self.log}."
+                f"vLLM has ended (code {code}) while serving {self.model}: {self._cause()}. Its log: {self.log}"
             )
 
     def _wait_until_ready(self) -> None:
@@ -203,7 +206,7 @@ class VllmServer:
                 )
             time.sleep(0.2)
         raise CaravanError(
-            f"vLLM did not begin to serve {self.model} within {self.patience:.0f} s. Its log: {self.log}."
+            f"vLLM did not begin to serve {self.model} within {self.patience:.0f} s. Its log: {self.log}"
         )
 
     def _served(self) -> dict[str, int | None] | None:
@@ -218,9 +221,14 @@ class VllmServer:
     def _cause(self) -> str:
         """The errors that the log names, the first and the last, or its last lines."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        causes = [found[1] for line in lines if (found := _CAUSE.search(line))]
+        causes = [
+            # What a value should have been stands in the line after.
+            f"{found[1]} {after.strip() if after.startswith('  ') else ''}"
+            for line, after in pairwise([*lines, ""])
+            if (found := _CAUSE.search(line)) and " WARNING " not in line
+        ]
         told = dict.fromkeys(causes[:1] + causes[-1:]) if causes else lines[-5:]
-        return scrub(" … ".join(line.strip()[:500].rstrip(".") for line in told)) + "."
+        return scrub(" … ".join(line.strip()[:500].rstrip(".") for line in told)) or "it said nothing"
 
     def _end(self) -> None:
         if self._guard is not None and self._guard.stdin is not None:
@@ -264,8 +272,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--card", type=Path, metavar="FILE", help="write the model's card here, for --models of the jobs"
     )
-    parser.add_argument("vllm", nargs="*", metavar="ARGUMENT", help="after --: arguments of vllm serve")
-    return parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own = given.index("--") if "--" in given else len(given)
+    options = parser.parse_args(given[:own])
+    options.vllm = given[own + 1 :]
+    return options
 
 
 def main() -> None:

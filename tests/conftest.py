@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.machine import DATA, absent
+from tests.machine import DATA, SMOLLM2, absent, no_engine
 
 # Through the environment, so that it holds for the session of `warehouse.spark` and for jobs started as processes.
 SUBMIT = [
@@ -33,6 +33,14 @@ def shared_data() -> Path:
     if not (DATA / "train").is_dir():
         pytest.skip(f"no real data at {DATA}: set CARAVAN_TEST_DATA to its folder")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """Folder of a small real model that the vLLM of this machine can serve."""
+    if why := no_engine():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+    return SMOLLM2
 
 
 @pytest.fixture(scope="session")
