@@ -27,7 +27,9 @@ from warehouse.refs import LATEST, Resolved
 from warehouse.sql import literal, prepare
 
 # What a run reads: these tables must be there, if only empty.
-INPUTS = ("raw.", "attr.")
+INPUTS = ("raw.", "attr.", "pref.", "mixtures.sft")
+# Of these, tables that not every release has: one that has no such tag is empty at it.
+OPTIONAL = ("pref.", "mixtures.sft", "attr.labels", "attr.verdicts")
 # Small enough for a reader to hold a few at once: about 40 MB of text.
 ROW_GROUP_ROWS = 20_000
 
@@ -104,7 +106,9 @@ class Plugin(BasePlugin):
         missing = {name for name in contracts.names() if name.startswith(INPUTS)} - {each.table for each in found}
         for name in sorted(missing):
             resolved = refs.resolve(self.warehouse, f"{name}@{LATEST}")
-            if resolved.snapshot_id is not None:
+            if resolved.snapshot_id is not None and name.startswith(OPTIONAL):
+                resolved = refs.resolve(self.warehouse, f"{name}@empty")
+            elif resolved.snapshot_id is not None:
                 # Raises: the table has no such tag, and its newest rows do not belong to those of that tag.
                 resolved = refs.resolve(self.warehouse, f"{name}{self.ref}")
             found.append(resolved)

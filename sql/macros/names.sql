@@ -3,9 +3,9 @@
     {{ custom_schema_name or target.schema }}
 {%- endmacro %}
 
-{# The mixtures that this run builds, as a list: `--vars '{mixtures: quickstart}'` is a list of one. #}
-{% macro chosen_mixtures() -%}
-    {%- set chosen = var('mixtures') -%}
+{# The mixtures of a stage that this run builds, as a list: `--vars '{mixtures: quickstart}'` is a list of one. #}
+{% macro chosen_mixtures(variable='mixtures') -%}
+    {%- set chosen = var(variable) -%}
     {{ return([chosen] if chosen is string else chosen) }}
 {%- endmacro %}
 
@@ -21,6 +21,11 @@
 {# A list of names as a SQL list of strings. #}
 {% macro string_list(names) -%}
     [{% for name in names %}'{{ name | replace("'", "''") }}'{{ ', ' if not loop.last }}{% endfor %}]::varchar[]
+{%- endmacro %}
+
+{# The words of a column, with spaces between, as a list; none of an empty one. #}
+{% macro words(column) -%}
+    list_filter(string_split(coalesce({{ column }}, ''), ' '), lambda word: word != '')
 {%- endmacro %}
 
 {# Columns that name a row of a source. #}

@@ -15,7 +15,7 @@
         'partitions': config.require('partitions'),
         'inputs': warehouse_tables(upstream),
         'arguments': {
-            'mixtures': chosen_mixtures(),
+            'mixtures': config.require('partitions'),
             'duplicates': chosen_duplicates(),
             'shortfall': var('shortfall'),
             'stale': var('stale'),

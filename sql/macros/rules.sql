@@ -13,9 +13,9 @@
     {{ overlapped }} > {{ threshold('contamination_threshold') }} * {{ instances }}
 {%- endmacro %}
 
-{# A number that looks random and is always the same for the same seed and row. #}
-{% macro lottery(seed, purpose) -%}
-    md5(concat_ws(chr(31), '{{ purpose }}', {{ seed }}, source, prompt_id, file, row, branch))
+{# A number that looks random and is always the same for the same seed and row, or whatever `of` names. #}
+{% macro lottery(seed, purpose, of='source, prompt_id, file, row, branch') -%}
+    md5(concat_ws(chr(31), '{{ purpose }}', {{ seed }}, {{ of }}))
 {%- endmacro %}
 
 {# Rows that a mixture asks of a source: its rows, or its share of those eligible, or all; times the mixture's fraction. #}

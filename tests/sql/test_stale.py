@@ -94,6 +94,23 @@ def test_the_jobs_that_are_named_put_it_right(
     assert ran.returncode == 0, ran.stdout
 
 
+def test_duplicates_of_some_sources_are_not_those_of_all(
+    project: Project, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARAVAN_WAREHOUSE", project.root)
+    deduplicate.main(["--sources", "alpha,beta,closed,dirty,many"])
+    refused(project, DUPLICATES)
+    assert stored(project, DUPLICATES)["passed_over"] == ["me"]
+    deduplicate.main(["--sources", "alpha,beta,closed,dirty,many,me"])
+    ran = build(project)
+    assert ran.returncode == 0, ran.stdout
+    # Rows of an older release were looked at, and held against those of this run.
+    deduplicate.main(["--train", "raw.prompts@r1", "--against", "raw.prompts"])
+    refused(project, DUPLICATES)
+    assert stored(project, DUPLICATES)["passed_over"] is None
+    deduplicate.main([])
+
+
 def test_an_evaluation_that_came_later_is_not_passed_over(project: Project) -> None:
     grow(project, "raw.eval_instances", file="late.jsonl", instance_id="late")
     refused(project, CONTAMINATION)

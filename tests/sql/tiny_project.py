@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -83,11 +84,22 @@ class Project:
             check=False,
         )
 
-    def published(self) -> tuple[int | None, list[dict[str, Any]]]:
-        """The snapshot of mixtures.sft that readers see now, and its rows."""
+    def published(self, table: str = "mixtures.sft") -> tuple[int | None, list[dict[str, Any]]]:
+        """The snapshot of a published table that readers see now, and its rows."""
         w = warehouse.open(self.root)
-        resolved = warehouse.refs.resolve(w, "mixtures.sft")
+        resolved = warehouse.refs.resolve(w, table)
         return resolved.snapshot_id, warehouse.read.arrow(w, resolved).to_pylist()
+
+
+def copied(folder: Path, **seeds: str) -> Project:
+    """The dbt project in a folder of its own, with these seeds instead of those of the same names."""
+    for name in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(REPOSITORY / name, folder)
+    for name in ("sql", "warehouse/licences"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for name, text in seeds.items():
+        (folder / f"sql/seeds/{name}.csv").write_text(text, encoding="utf-8")
+    return Project(folder)
 
 
 def identity(*parts: object) -> str:

@@ -38,47 +38,10 @@ licensed as (
 
 ),
 
-{% set kinds = {'off': [], 'exact': ['exact'], 'near': ['exact', 'near']}[chosen_duplicates()] %}
-{% for kind in kinds %}
-{{ kind }}_repeats as (
-
-    select
-        licensed.mixture,
-        licensed.source,
-        licensed.file,
-        licensed.row,
-        licensed.branch,
-        duplicates.cluster_id
-
-    from licensed
-    inner join duplicates using ({{ row_key() }})
-    {% for earlier in kinds[:loop.index0] %}
-    anti join {{ earlier }}_repeats using (mixture, {{ row_key() }})
-    {% endfor %}
-    where
-        duplicates.kind = '{{ kind }}'
-        and not licensed.forbidden
-        and licensed.skill is distinct from 'identity'
-    -- The keeper of the cluster, or where it is not in this mixture the first that is. A row that repeats one of the sets
-    -- it was compared with is left out wherever that one is.
-    qualify row_number() over (
-        partition by licensed.mixture, duplicates.cluster_id
-        order by duplicates.keeper desc, licensed.source, licensed.file, licensed.row, licensed.branch
-    ) > 1 or (duplicates.against_others and not duplicates.keeper)
-
-),
-{% endfor %}
-
-repeats as (
-
-    {% for kind in kinds %}
-    select *, '{{ kind }}_duplicate' as reason from {{ kind }}_repeats
-    {{ 'union all' if not loop.last }}
-    {% else %}
-    select mixture, {{ row_key() }}, null::varchar as cluster_id, null::varchar as reason from licensed where false
-    {% endfor %}
-
-),
+{{ repeats(
+    ['source', 'file', 'row', 'branch'],
+    'duplicates.keeper desc, licensed.source, licensed.file, licensed.row, licensed.branch'
+) }},
 
 judged as (
 

@@ -24,7 +24,9 @@ renamed as (
         preference,
         score,
         model,
-        licence
+        licence,
+        finish_reason,
+        policy
 
     from source
     semi join ingested using (source, revision)

@@ -22,7 +22,9 @@ renamed as (
         messages,
         licence,
         skill,
-        language
+        language,
+        verifier,
+        ground_truth
 
     from source
     semi join ingested using (source, revision)

@@ -1,0 +1,1 @@
+{{ combined_licences(ref('int_rlvr_prompts'), ['prompt_licence']) }}
