@@ -130,7 +130,9 @@ def _parallel(values: list[Any], i: int) -> Any:
 
 def _prefer(completions: list[Completion], preferred: Any) -> None:
     number = as_number(preferred)
-    if number in (None, 0, 1.5) or len(completions) != 2:  # neither of the two, or half-way between them: a tie
+    if (
+        number is None or number in (0, 1.5) or len(completions) != 2
+    ):  # neither of the two, or half-way between them: a tie
         return
     best = 0 if number < 1.5 else 1
     completions[best].preference, completions[1 - best].preference = "chosen", "rejected"

@@ -236,12 +236,8 @@ def test_a_shortfall_and_stale_evidence_stop_publishing(built: Project) -> None:
     w = warehouse.open(built.root)
     (late,) = warehouse.read.arrow(w, warehouse.refs.resolve(w, "raw.prompts")).slice(0, 1).to_pylist()
     table = warehouse.contracts.load("raw.prompts").arrow_schema()
-    warehouse.commit.commit_arrow(
-        w,
-        "raw.prompts",
-        pa.Table.from_pylist([{**late, "file": "late.jsonl"}], schema=table),
-        warehouse.commit.Job("tests"),
-    )
+    grown = pa.Table.from_pylist([{**late, "file": "late.jsonl"}], schema=table)
+    commit_arrow(w, "raw.prompts", grown, Job("tests"))
     ran = build(
         built, "+preference", "+rlvr", "--exclude-resource-type", "unit_test",
         preference_mixtures=["reused"], rlvr_mixtures=["unheard_of"], sft_mixture="x",
