@@ -129,7 +129,7 @@ def _append(
     query, before = rows
     schema = contracts.load(table).arrow_schema()
     columns = ", ".join(f'"{name}"' for name in schema.names)
-    found = database.sql(f"select {columns} from ({query})").fetch_arrow_reader(ROWS)
+    found = database.sql(f"select {columns} from ({query})").to_arrow_reader(ROWS)
     with staged(w, table) as directory:
         files = [
             _write(w, f"{directory}/{number:05d}.parquet", chunk, schema) for number, chunk in enumerate(_files(found))

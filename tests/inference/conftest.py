@@ -6,6 +6,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def _toml(value: Any) -> str:
         return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value) if isinstance(value, str | bool | int | float) else str(value)
+    return str(value) if isinstance(value, date) else json.dumps(value)
 
 
 def start(**faults: Any) -> Server:
