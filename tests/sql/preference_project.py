@@ -201,7 +201,10 @@ def _own_pairs() -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
             answers = []
             for sample, side in enumerate(("chosen", "rejected")):
                 answer: dict[str, Any] = {**place, "sample": sample, "content": f"{side} {source} {row}", "model": "m"}
-                answer |= {"preference": side} if source == "ranked" else {"score": float(row % 5 + sample)}
+                if source == "ranked":
+                    answer["preference"] = side
+                else:
+                    answer["score"] = float(row % 5 + sample)
                 answer |= special[row][sample] if source == "ranked" and row in special else {}
                 answer["completion_id"] = identity(prompt["prompt_id"], "m", sample, answer["content"])
                 answers.append(answer)

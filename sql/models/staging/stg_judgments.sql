@@ -14,6 +14,7 @@ renamed as (
         template,
         position,
         listed,
+        request_id,
         score,
         licence
 
