@@ -20,6 +20,7 @@ from inference import models
 from inference.models import Card
 from inference.request import Request
 from inference.send import Summary
+from pipelines.errands import Errand
 from warehouse import contracts
 from warehouse.commit import Job
 from warehouse.errors import CaravanError
@@ -138,8 +139,6 @@ def ask(
     `cards` are those of --models unless given. None on --dry-run, which prints what asking would cost. Raises Unanswered where requests
     stay without an answer, unless --partial; what was answered is in the tables all the same.
     """
-    from pipelines.errands import Errand
-
     wanted = requests.select(*REQUEST).dropDuplicates([ID])
     known = cards or models.cards(options.models)
     errand = Errand(spark, w, known, options, job)
@@ -156,7 +155,7 @@ def ask(
     after = resolve(w, RESPONSES)
     answers = read(spark, after).join(wanted.select(ID), on=ID, how="left_semi")
     if summary is not None:
-        _check(summary, options)
+        _check(summary, _open(spark, after, wanted).count(), options)
     return answers
 
 
@@ -193,13 +192,13 @@ def _open(spark: SparkSession, responses: Resolved, wanted: DataFrame) -> DataFr
     return wanted.join(read(spark, responses).select(ID), on=ID, how="left_anti")
 
 
-def _check(summary: Summary, options: argparse.Namespace) -> None:
-    """Say what a run came to. Raises Unanswered, or KeyboardInterrupt where the user asked for the end."""
+def _check(summary: Summary, missing: int, options: argparse.Namespace) -> None:
+    """Raises Unanswered where answers are missing, or KeyboardInterrupt where the user asked for the end."""
     if summary.stopped == "interrupted":
         raise KeyboardInterrupt
-    if summary.unanswered or summary.stopped:
+    if missing:
         why = "the budget is spent" if summary.stopped == "budget" else f"they were tried for {options.patience:g} s"
-        words = f"{summary.unanswered:,} requests have no answer: {why}. Run the same command again to go on with them"
+        words = f"{missing:,} requests have no answer: {why}. Run the same command again to go on with them"
         if not options.partial:
             raise Unanswered(f"{words}, or with --partial to go on without them. Nothing was written but the answers.")
         print(f"{words}; --partial goes on without them.")

@@ -32,8 +32,10 @@ from inference.send import Sending, Summary, send
 from warehouse import storage
 from warehouse.commit import Job
 from warehouse.errors import CaravanError
+from warehouse.refs import resolve
 from warehouse.spark import hadoop, write
 
+TABLES = ("llm.requests", "llm.responses")
 MARKER = "requests.json"
 ROWS = 1_000  # requests that are read at once
 ESTIMATE = pa.schema(
@@ -132,9 +134,10 @@ class Errand:
             self._bring_all_home(legs)
             raise
         self._bring_all_home(legs)
-        self.options.spent += summary.spent
-        _tell(summary)
-        return replace(summary, unanswered=total - summary.answered - summary.failed - summary.skipped)
+        self.options.spent += summary.spent + summary.doubtful
+        if tasks or self.options.batch:
+            print(summary)
+        return summary
 
     def _on_driver(self, files: list[str], total: int) -> Summary:
         assert self._journal is not None
@@ -168,8 +171,12 @@ class Errand:
         return None if self.options.budget is None else max(0.0, self.options.budget - self.options.spent)
 
     def _bring_all_home(self, legs: list[Leg]) -> None:
+        before = [resolve(self.w, table) for table in TABLES]
         for leg in legs:
             self._bring_home(leg)
+        after = [resolve(self.w, table) for table in TABLES]
+        if after != before:
+            print("wrote", *after)
         storage.clear(self.w, self.staging, keep=self.earlier)
 
     def _bring_home(self, leg: Leg) -> None:
@@ -224,17 +231,6 @@ def _sum(summaries: list[Summary]) -> Summary:
         }
         whole = Summary(**counts, seconds=max(whole.seconds, one.seconds), stopped=whole.stopped or one.stopped)
     return whole
-
-
-def _tell(summary: Summary) -> None:
-    """Print what a run came to."""
-    doubt = f", {summary.in_doubt:,} had been asked when an earlier run was killed" if summary.in_doubt else ""
-    print(
-        f"{summary.answered:,} answered, {summary.failed:,} failed{doubt}; {summary.input_tokens:,} tokens in, "
-        f"{summary.output_tokens:,} out, {_dollars(summary.spent)}, {summary.seconds:,.0f} s"
-    )
-    for note in summary.notes:
-        print(note)
 
 
 def _folder(w: warehouse.Warehouse, options: argparse.Namespace, job: Job) -> str:

@@ -138,12 +138,14 @@ def _take(
             for branch, prompt in enumerate(prompts):
                 if source.shots:
                     prompt.messages = with_shots(prompt.messages, source.shots)
+                writer = prompt.model if any(m["role"] == "assistant" for m in prompt.messages) else None
                 row = _prompt_row(prompt, branch, lineage, source)
+                row["licence"] = _bound(lineage["licence"], writer, task.terms)
                 rows["raw.prompts"].append(row)
                 rows["raw.completions"] += _completion_rows(prompt, branch, lineage, row["prompt_id"], task.terms)
-                for c in prompt.completions:
-                    if c.model and len(summary.models) < MODELS and not _is_known(c.model, task.terms):
-                        summary.models.add(c.model)
+                for model in (writer, *(c.model for c in prompt.completions)):
+                    if model and len(summary.models) < MODELS and not _is_known(model, task.terms):
+                        summary.models.add(model)
     except Unreadable as error:
         reason = str(error)
         rows = {"raw.rejects": [{**lineage, "reason": reason, "content": _content(record)}]}

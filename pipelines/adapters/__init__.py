@@ -15,7 +15,7 @@ from pipelines.adapters.languages import tag
 
 __all__ = ["ADAPTERS", "CLEAN", "ROLES", "VERSION", "Completion", "Prompt", "Unreadable", "adapt"]
 
-VERSION = 2  # goes up when an adapter reads the same record differently, so that sources are read again
+VERSION = 3  # goes up when an adapter reads the same record differently, so that sources are read again
 
 ADAPTERS: dict[str, Callable[[Mapping[str, Any], Fields], list[Prompt]]] = {
     "messages": chat.messages,
@@ -78,8 +78,9 @@ def _complete(prompt: Prompt, record: Mapping[str, Any], fields: Fields, constan
         prompt.constraints = [_constraint(c) for c in stated]
     # several columns run parallel to the completions, and then the adapter has taken them
     model = optional(record, fields, "model") if isinstance(fields.get("model", ""), str) else None
+    prompt.model = (model if isinstance(model, str) else None) or constants.get("model")
     for completion in prompt.completions:
-        completion.model = completion.model or (model if isinstance(model, str) else None) or constants.get("model")
+        completion.model = completion.model or prompt.model
 
 
 def _constraint(stated: Any) -> dict[str, str | None]:

@@ -48,7 +48,10 @@ class Completion:
 
 @dataclass
 class Prompt:
-    """A prompt with its responses; the fields are those of raw.prompts. `messages` hold role and content."""
+    """A prompt with its responses; the fields are those of raw.prompts. `messages` hold role and content.
+
+    `model` is the one that the record names, which wrote the assistant's turns within the prompt too.
+    """
 
     messages: list[dict[str, str]]
     completions: list[Completion] = field(default_factory=list)
@@ -58,6 +61,7 @@ class Prompt:
     constraints: list[dict[str, str | None]] | None = None
     verifier: str | None = None
     ground_truth: str | None = None
+    model: str | None = None
 
 
 def lookup(record: Mapping[str, Any], path: str) -> Any:

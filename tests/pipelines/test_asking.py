@@ -118,11 +118,11 @@ def test_asked_once(spark, warehouse_root, server, cards, capfd):  # noqa: F811
     assert {row.request_id for row in answers} == {row.request_id for row in rows.collect()}
     assert {(row.status, row.finish_reason) for row in answers} == {("ok", "stop")}
     assert server.counts()["requests"] == 40
-    told = capfd.readouterr().out
+    told, progress = capfd.readouterr()
     w = warehouse.open()
     assert "reads llm.responses@empty" in told
     assert f"wrote {resolve(w, 'llm.requests')} {resolve(w, 'llm.responses')}" in told
-    assert "40 answered, 0 failed" in told
+    assert "40 answered" in progress
     assert re.search(r"quick.*30.*no price known", told)
     assert read(spark, resolve(w, "llm.requests")).exceptAll(rows.select(*asking.REQUEST)).isEmpty()
 

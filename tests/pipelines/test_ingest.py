@@ -148,6 +148,23 @@ def test_licences_follow_parents_and_models(shared_lake):
     assert found["gsm8k_train"] == "MIT"
 
 
+def test_the_model_of_a_row_binds_earlier_turns_of_the_assistant(spark, tmp_path, capsys):
+    first, more = {"role": "user", "content": "Hi"}, {"role": "user", "content": "More"}
+    answer = {"role": "assistant", "content": "Hello"}
+    rows = [
+        {"messages": [first, answer, more, answer], "by": "gpt-4o"},
+        {"messages": [first, answer, more], "by": "novel-1b"},
+        {"messages": [first, answer], "by": "gpt-4o"},
+        {"messages": [first, answer, more], "by": "human"},
+    ]
+    file = write_lines(tmp_path / "a.jsonl", rows)
+    _, result = run_one(spark, tmp_path / "lake", declare(input=str(file), adapter="messages", fields={"model": "by"}))
+    found = query(tmp_path / "lake", "select row, licence from raw.prompts order by row")
+    assert found == [(1, "LicenseRef-OpenAI-Output AND MIT"), (2, "MIT"), (3, "MIT"), (4, "MIT")]
+    report([result], Console())
+    assert "no terms known for model novel-1b" in capsys.readouterr().out
+
+
 def test_the_model_of_a_row_binds_its_completion(spark, tmp_path, capsys):
     rows = [
         {**row, "by": model} for row, model in zip(ROWS, ["openai/GPT-4o", "human", "novel-1b", None], strict=False)
