@@ -163,8 +163,8 @@ def test_the_guard_ends_all_that_its_command_started():
 
 def test_the_guard_ends_as_its_command_does():
     for command, code in (("exit 3", 3), ("kill -9 $$", 137)):
-        done = subprocess.run([sys.executable, guard.__file__, "sh", "-c", command], stdin=subprocess.PIPE, check=False)
-        assert done.returncode == code
+        with subprocess.Popen([sys.executable, guard.__file__, "sh", "-c", command], stdin=subprocess.PIPE) as process:
+            assert process.wait(30) == code
 
 
 def write_tensors(path: Path, tensors: dict[str, bytes], **metadata: str) -> None:
