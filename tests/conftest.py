@@ -20,6 +20,8 @@ SUBMIT = [
     "--conf spark.driver.bindAddress=127.0.0.1",
 ]
 os.environ.setdefault("PYSPARK_SUBMIT_ARGS", " ".join([*SUBMIT, "pyspark-shell"]))
+# Executors have the environment of the JVM, which starts once a worker.
+os.environ["PLANTED_KEY"] = "sk-planted-3f1c9a7e5d"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

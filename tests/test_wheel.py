@@ -27,27 +27,24 @@ def wheel(tmp_path_factory):
 def test_it_holds_code_and_data_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"schemas/raw.prompts.yaml", "pipelines/sources.toml", "warehouse/licences/licences.csv"} <= names
-    assert {name.split("/")[0].split("-")[0] for name in names} == {
-        "warehouse",
-        "pipelines",
-        "schemas",
-        "tasks",
-        "caravan_recipe",
-    }
-    for folder in ("pipelines", "tasks"):
+    code = {"warehouse", "inference", "pipelines", "tasks"}
+    assert {name.split("/")[0].split("-")[0] for name in names} == code | {"schemas", "caravan_recipe"}
+    for folder in code:
         assert {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*.py")} <= names
 
 
 def test_it_works_as_a_zip_on_the_path(wheel, tmp_path):
     """As an executor sees it: nothing is unpacked, so data files are resources and compiled functions have no cache."""
     program = """
-import warehouse, pipelines.overlap.task, pipelines.transform, pipelines.neighbours
+import warehouse, inference.models, pipelines.templates, pipelines.overlap.task, pipelines.transform, pipelines.neighbours
 from pipelines import registry
 from warehouse import contracts, licences
 assert ".whl" in warehouse.__file__ and ".whl" in pipelines.overlap.task.__file__
 assert contracts.load("raw.prompts").names[0] == "prompt_id"
 assert licences.permitted("CC-BY-NC-4.0").commercial is False
 assert "gsm8k" in registry.load().names("evaluation")
+assert "gpt-4o-2024-08-06" in inference.models.cards()
+assert pipelines.templates.template("judge/honesty").version
 """
     works(program, wheel, tmp_path)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from warehouse.errors import CaravanError
 from warehouse.refs import resolve
 from warehouse.spark import read
 
-KEY = "sk-planted-3f1c9a7e5d"
+KEY = os.environ["PLANTED_KEY"]
 NASTY = [
     "plain",
     'quotes " and \\ back\\slashes / slashes',
@@ -41,9 +42,8 @@ PARAMETERS = [
 
 
 @pytest.fixture
-def cards(tmp_path, server, monkeypatch):  # noqa: F811
+def cards(tmp_path, server):  # noqa: F811
     """A file of cards: `quick` without a price, `dear`, and `claude` that speaks the other protocol. All need a key."""
-    monkeypatch.setenv("PLANTED_KEY", KEY)
     server.faults(key=KEY)
     price = [{"since": "2020-01-01", "input": 1000, "output": 1000}]
     server.cards(
@@ -172,7 +172,6 @@ def test_a_run_that_was_killed_pays_nothing_twice(spark, warehouse_root, server,
         ask(spark, requests(spark, cards, 20), cards, "--on", on)
     monkeypatch.undo()
     monkeypatch.setenv("CARAVAN_WAREHOUSE", str(warehouse_root))
-    monkeypatch.setenv("PLANTED_KEY", KEY)
     w = warehouse.open()
     assert resolve(w, "llm.responses").rows == 0
     assert server.counts()["requests"] == 20
@@ -227,8 +226,7 @@ def test_a_server_in_trouble(spark, warehouse_root, server, cards):  # noqa: F81
 
 
 def test_a_wrong_key_ends_the_run(spark, warehouse_root, server, cards, monkeypatch):  # noqa: F811
-    monkeypatch.setenv("PLANTED_KEY", "sk-planted-wrong-0123456789")
-    server.faults(key=KEY, echo_key=True)
+    server.faults(key="another", echo_key=True)
     for on in ("driver", "executors"):
         with pytest.raises(CaravanError) as caught:
             ask(spark, requests(spark, cards, 12), cards, "--on", on)

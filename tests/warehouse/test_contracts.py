@@ -57,7 +57,7 @@ def test_keys_and_partitions_are_required_columns(name: str) -> None:
 
 def test_enumerations_are_read() -> None:
     allowed = {column.name: column.allowed for column in contracts.load("raw.sources").columns}
-    assert allowed["kind"] == ["training", "evaluation"]
+    assert allowed["kind"] == ["training", "evaluation", "personas"]
     assert allowed["licence"] == []
 
 
