@@ -29,8 +29,9 @@ class Place:
 class Lane:
     """All that concerns one card in a run."""
 
-    def __init__(self, card: Card, concurrency: int, timeout: float) -> None:
+    def __init__(self, card: Card, concurrency: int, timeout: float, patience: float) -> None:
         self.card = card
+        self._patience = patience
         self.places = [Place(Endpoint(card, url, concurrency=concurrency, timeout=timeout)) for url in card.urls]
         self.requests = Bucket(card.requests_per_minute) if card.requests_per_minute else None
         self.tokens = Bucket(card.tokens_per_minute) if card.tokens_per_minute else None
@@ -45,7 +46,8 @@ class Lane:
     async def admit(self, tokens: int, slots: asyncio.Semaphore) -> Place:
         """Wait until the limits, an endpoint and a slot allow a request of so many tokens; the endpoint that it goes to.
 
-        One request waits at a time and the others queue behind it, so that none is overtaken for ever. Raises Closed.
+        One request waits at a time and the others queue behind it, so that none is overtaken for ever. Raises Closed, also where the
+        endpoints rest and patience has ended.
         """
         async with self._turn:
             while True:
@@ -56,8 +58,11 @@ class Lane:
                     if not (wait := self._wait(tokens)):
                         return self._take(tokens)
                     slots.release()
+                if self.lost():
+                    raise Closed
+                left = self.left()
                 try:
-                    await asyncio.wait_for(self._changed.wait(), min(wait, LONGEST))
+                    await asyncio.wait_for(self._changed.wait(), min(wait, left if left > 0 else LONGEST, LONGEST))
                 except TimeoutError:
                     continue
 
@@ -78,9 +83,22 @@ class Lane:
             place.breaker.pause(trouble.after)
         self._changed.set()
 
-    def dead(self, patience: float) -> bool:
-        """Whether for so many seconds there was nothing but trouble."""
-        return self._since is not None and monotonic() - self._since >= patience
+    def troubled(self) -> float:
+        """Seconds for which there was nothing but trouble."""
+        return 0.0 if self._since is None else monotonic() - self._since
+
+    @property
+    def patience(self) -> float:
+        """Seconds of nothing but trouble after which the lane is given up."""
+        return self._patience if self.reached else min(self._patience, FIRST_CONTACT)
+
+    def left(self) -> float:
+        """Seconds of patience that are left."""
+        return self.patience - self.troubled()
+
+    def lost(self) -> bool:
+        """Whether patience has ended, and nothing is in flight that may still bring an answer."""
+        return self._since is not None and self.left() <= 0 and not any(place.in_flight for place in self.places)
 
     def close(self) -> None:
         self.closed = True

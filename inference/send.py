@@ -15,7 +15,7 @@ from typing import Any
 from inference import progress
 from inference.clients import Trouble
 from inference.journal import Journal
-from inference.lanes import FIRST_CONTACT, Closed, Lane, Place
+from inference.lanes import Closed, Lane, Place
 from inference.limits import backoff
 from inference.models import Card, find
 from inference.request import Request, Response
@@ -200,7 +200,7 @@ class _Run:
         except Exhausted:
             self._halt("budget")
         except Closed:
-            pass
+            self._give_up(self.lanes[request.model])
         except asyncio.CancelledError:
             if not self.halted.is_set():
                 raise
@@ -244,9 +244,12 @@ class _Run:
             now = monotonic()
             since = since or now
             wait = backoff(attempt, met.after)
-            if self.halted.is_set() or now + wait > since + self._patience(lane):
-                self._give_up(lane)
+            if lane.lost():
+                raise Closed
+            if self.halted.is_set() or now + wait > since + self.how.patience:
                 return False
+            if (left := lane.left()) > 0:
+                wait = min(wait, left)  # a server that never answered is tried once more when patience ends
             self.counts.retries += 1
             self.waiting.add(task)
             await asyncio.sleep(wait)
@@ -277,16 +280,13 @@ class _Run:
                 raise CaravanError(
                     f"A request to '{card.name}' is for the protocol {request.provider}, its model card says {card.provider}."
                 )
-            lane = self.lanes[request.model] = Lane(card, self.how.concurrency, self.how.timeout)
+            lane = Lane(card, self.how.concurrency, self.how.timeout, self.how.patience)
+            self.lanes[request.model] = lane
         return lane
 
-    def _patience(self, lane: Lane) -> float:
-        return self.how.patience if lane.reached else min(self.how.patience, FIRST_CONTACT)
-
     def _give_up(self, lane: Lane) -> None:
-        """A request of the lane stays unanswered; all of them, where nobody answers there any more."""
-        patience = self._patience(lane)
-        if lane.closed or self.halted.is_set() or not lane.dead(patience):
+        """Nobody answers there any more: all requests of the lane stay unanswered."""
+        if lane.closed or self.halted.is_set():
             return
         urls = ", ".join(place.endpoint.url for place in lane.places)
         lane.close()
@@ -295,7 +295,7 @@ class _Run:
             self._halt(error=CaravanError(words))
         else:
             self.notes.append(
-                f"'{lane.card.name}' at {urls} gave nothing but trouble for {patience:.0f} s and was given up ({lane.words}): run the same "
+                f"'{lane.card.name}' at {urls} gave nothing but trouble for {lane.patience:.0f} s and was given up ({lane.words}): run the same "
                 "command again when it is well."
             )
 
@@ -318,7 +318,7 @@ class _Run:
         print(words, file=sys.stderr, flush=True)
 
     def _trouble(self) -> str:
-        return "; ".join(f"trying again: {lane.words}" for lane in self.lanes.values() if lane.dead(2.0))
+        return "; ".join(f"trying again: {lane.words}" for lane in self.lanes.values() if lane.troubled() > 2)
 
     def _summary(self, seconds: float) -> Summary:
         counts, budget, notes = self.counts, self.budget, self.notes

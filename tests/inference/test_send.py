@@ -44,7 +44,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BACKOFF", 0.02)
     monkeypatch.setattr(limits, "REST", 0.1)
     monkeypatch.setattr(lanes, "FIRST_CONTACT", 1.0)
-    monkeypatch.setattr("inference.send.FIRST_CONTACT", 1.0)
 
 
 def ids(requests: list[Request]) -> set[str]:
@@ -186,7 +185,7 @@ def test_what_no_retry_mends(
     begun = time.monotonic()
     with pytest.raises(CaravanError, match=words):
         send(asking(100, **parameters), cards, journal, Sending(concurrency=4, budget=budget, **QUIET))
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 8
     assert loop.paid() == {}
 
 
@@ -272,7 +271,7 @@ def test_control_c(server: Server, tmp_path: Path, times: int):
         time.sleep(0.02)
     if times == 2:
         server.faults(latency=30.0)
-        while server.counts()["requests"] < 60:
+        while server.counts()["requests"] < 41:  # more than two rounds of 20: some are of those that take long
             time.sleep(0.02)
     for _ in range(times):
         job.send_signal(signal.SIGINT)
