@@ -39,7 +39,7 @@ class Journal:
         self._flush: asyncio.Task[None] | None = None
         for path in self.segments():
             _mend(path)
-            for line in _lines(path):
+            for line in lines(path):
                 self._note(line)
         self._doubtful = frozenset(self._asked)
 
@@ -113,6 +113,7 @@ class Journal:
     def close(self) -> None:
         with self._closing:
             self._end()
+        os.ftruncate(self._lock, 0)  # nobody holds it
         os.close(self._lock)
 
     async def _gathered(self) -> None:
@@ -169,12 +170,12 @@ def _answered(response: Response) -> bytes:
 
 def read(segment: Path) -> Iterator[Response]:
     """The answers in a segment; a last line that was cut off is left out."""
-    for line in _lines(segment):
+    for line in lines(segment):
         if line.startswith(ANSWERED):
             yield Response.from_json(json.loads(line)["response"])
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def lines(path: Path) -> Iterator[bytes]:
     """The whole lines of a segment. Raises CaravanError for one that is none of ours."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

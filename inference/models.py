@@ -90,8 +90,8 @@ def cards(path: str | Path | None = None) -> dict[str, Card]:
     return {name: _card(name, table, where[name]) for name, table in tables.items()}
 
 
-def find(known: Mapping[str, Card], name: str) -> Card:
-    """The card of that name, ready to be asked. Raises CaravanError for an unknown one and for one without URLs."""
+def named(known: Mapping[str, Card], name: str) -> Card:
+    """The card of that name. Raises CaravanError for an unknown one."""
     card = known.get(name)
     if card is None:
         close = difflib.get_close_matches(name, known, 3, 0.5)
@@ -99,6 +99,12 @@ def find(known: Mapping[str, Card], name: str) -> Card:
         raise CaravanError(
             f"There is no model card '{name}'. {hint}`python -m inference models` lists all; declare your own in a TOML file (--models)."
         )
+    return card
+
+
+def find(known: Mapping[str, Card], name: str) -> Card:
+    """The card of that name, ready to be asked. Raises CaravanError for an unknown one and for one without URLs."""
+    card = named(known, name)
     if not card.urls:
         raise CaravanError(
             f"The model card '{name}' has no urls: nobody serves it but you. Say where in a TOML file (--models): "

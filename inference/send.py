@@ -75,9 +75,10 @@ def send(
 ) -> Summary:
     """Ask every request that the journal has no answer for; the answers are in the journal when this returns.
 
-    `requests` is read as slots get free. Ctrl-C once: nothing new is sent, what is in flight is waited for, and the summary says
-    "interrupted"; twice: KeyboardInterrupt at once. Raises CaravanError, after the answers in flight came in, for what no retry mends: a
-    missing or wrong key, an unknown model, a server that never answered, no price where a budget is given.
+    `requests` is read as slots get free. Those that are in batches under way (inference/batches) are left to them. Ctrl-C once: nothing
+    new is sent, what is in flight is waited for, and the summary says "interrupted"; twice: KeyboardInterrupt at once. Raises
+    CaravanError, after the answers in flight came in, for what no retry mends: a missing or wrong key, an unknown model, a server that
+    never answered, no price where a budget is given.
     """
     run = _Run(iter(requests), cards, journal, how or Sending())
     try:
@@ -99,6 +100,11 @@ class _Run:
         self.waiting: set[asyncio.Task[None]] = set()  # those of the tasks that have nothing in flight
         self.in_doubt = journal.in_doubt()
         self.asked_again = 0
+        # Imported here because the engine of batches imports this module.
+        from inference.batches import waiting
+
+        self.in_batches = waiting(journal.folder)
+        self.left_to_batches = 0
         self.stopped: str | None = None
         self.error: BaseException | None = None
         self.notes: list[str] = []
@@ -157,6 +163,9 @@ class _Run:
             async for request in self._fed():
                 if self.journal.answered(request.request_id) or request.request_id in self.doing:
                     self.counts.skipped += 1
+                    continue
+                if bytes.fromhex(request.request_id) in self.in_batches:
+                    self.left_to_batches += 1
                     continue
                 await self.window.acquire()
                 if self.halted.is_set():
@@ -331,6 +340,11 @@ class _Run:
             notes.append("Stopped by Ctrl-C: run the same command to go on.")
         if counts.unanswered:
             notes.append(f"{counts.unanswered:,} requests got no answer; the next run asks them again.")
+        if self.left_to_batches:
+            counts.unanswered += self.left_to_batches
+            notes.append(
+                f"{self.left_to_batches:,} are in batches under way, and paid there: a run with batches on this journal fetches them."
+            )
         if budget.doubtful:
             notes.append(
                 f"Up to ${budget.doubtful:,.4f} more may be charged for attempts whose answer was lost on the way."

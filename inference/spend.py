@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from inference.models import Card, cost, find
+from inference.models import Card, cost, named
 from inference.request import Request
 from warehouse.errors import CaravanError
 
@@ -76,7 +76,7 @@ def estimate(requests: Iterable[Request], cards: Mapping[str, Card], batch: bool
     found: defaultdict[str, Estimate] = defaultdict(Estimate)
     today = datetime.now(UTC).date()
     for request in requests:
-        card = find(cards, request.model)
+        card = named(cards, request.model)
         asked, most = likely_tokens(request, card)
         said = round(most * USED)
         likely = cost(card, asked, said, today, batch=batch)

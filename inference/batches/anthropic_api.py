@@ -41,6 +41,7 @@ class AnthropicBatches:
 
     def __init__(self, card: Card) -> None:
         self._card = card
+        self._others: set[tuple[str, str]] = set()  # chunk, and a batch that was not made of it
         # A repeated create would be a second batch: the engine alone decides what is tried again.
         self._client = anthropic.Anthropic(
             base_url=card.urls[0], api_key=learn(card.secret()), max_retries=0, timeout=600.0
@@ -76,7 +77,9 @@ class AnthropicBatches:
         for batch in self._client.messages.batches.list(limit=100):
             if batch.created_at.timestamp() < chunk.at.timestamp() - SKEW:
                 break
-            if batch.id not in known and sum(batch.request_counts.model_dump().values()) == chunk.requests:
+            if batch.id in known or (chunk.name, batch.id) in self._others:
+                continue
+            if sum(batch.request_counts.model_dump().values()) == chunk.requests:
                 candidates.append(batch)
         for batch in reversed(candidates):
             if batch.processing_status != "ended":
@@ -87,6 +90,7 @@ class AnthropicBatches:
             # Most, because lines may be broken, and lines of others may have got in between.
             if 2 * len(names & ours) > len(names):
                 return batch.id, True
+            self._others.add((chunk.name, batch.id))
         return None, certain
 
     def poll(self, batch: str) -> State:

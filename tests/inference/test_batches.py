@@ -1,4 +1,5 @@
-"""OpenAI's Batch API, through its package, against a server that follows the published protocol and fails on order."""
+"""OpenAI's Batch API and Anthropic's Message Batches, through their packages, against a server that follows the published protocols and
+fails on order."""
 
 import json
 import os
@@ -6,21 +7,35 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from inference.batches import Batching, ledger, run, waiting
+from inference.batches.engine import Engine
 from inference.journal import Journal
 from inference.models import Card, Price
 from inference.request import Request
+from inference.send import Sending, send
 from tests.inference.conftest import REPOSITORY
 from tests.inference.loopback_batches import start
 from warehouse.errors import CaravanError
 
 KEY = "sk-planted-8c1fd2e07b3a45f6"
+PREFIX = {"openai": "batch", "anthropic": "msgbatch"}  # of a batch's id
+RESULTS = {"openai": "output", "anthropic": "results"}
 QUICK = Batching(requests_per_batch=20, pause=(0.02, 0.1), settle=0.3, patience=20.0, progress=False)
+
+
+only_openai = pytest.mark.parametrize("provider", ["openai"], indirect=True)
+only_anthropic = pytest.mark.parametrize("provider", ["anthropic"], indirect=True)
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def provider(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +60,10 @@ def journal(tmp_path):
 
 
 @pytest.fixture
-def card(server):
+def card(server, provider):
     prices = (Price(date(2024, 1, 1), 100.0, 200.0),)
-    return Card("m", "openai", "Apache-2.0", (server.api,), serves="loop", prices=prices, batch_discount=0.5)
+    url = server.api if provider == "openai" else server.url
+    return Card("m", provider, "Apache-2.0", (url,), serves="loop", prices=prices, batch_discount=0.5)
 
 
 @pytest.fixture
@@ -55,23 +71,19 @@ def ask(card, journal):
     """Run requests in batches with the card `m`."""
 
     def asked(requests, **changes):
-        return run(iter(requests), {"m": card}, journal, _with(QUICK, **changes))
+        return run(iter(requests), {"m": card}, journal, replace(QUICK, **changes))
 
     return asked
 
 
-def _with(how, **changes):
-    return Batching(**{**{name: getattr(how, name) for name in how.__dataclass_fields__}, **changes})
-
-
 @pytest.fixture
-def questions(request):
+def questions(request, provider):
     """So many requests that no other test makes."""
 
     def made(count, **fields):
         told = {"parameters": {"max_tokens": 30}, **fields}
         return [
-            Request("openai", "m", ({"role": "user", "content": f"{request.node.name} {i}\u2028é"},), **told)
+            Request(provider, "m", ({"role": "user", "content": f"{request.node.name} {i}\u2028é"},), **told)
             for i in range(count)
         ]
 
@@ -108,6 +120,7 @@ def test_requests_are_cut_submitted_polled_and_answered(server, ask, journal, qu
     assert sorted(path.name for path in (journal.folder / "batches").iterdir()) == ["ledger.jsonl"]
 
 
+@only_openai
 def test_raw_completions_go_to_their_own_route_and_models_to_their_own_file(server, journal, card, questions):
     large = Card("l", "openai", "Apache-2.0", card.urls, serves="loop-large", batch_discount=0.5)
     prompts = [Request("openai", "m", prompt=f"raw {i}", parameters={"max_tokens": 5}) for i in range(3)]
@@ -133,7 +146,7 @@ def test_only_what_failed_for_now_or_expired_is_submitted_again(server, ask, jou
     refused = [each for each in found.values() if each.status == "failed"]
     again = [each for each in found.values() if each.attempts > 1]
     assert len(refused) == summary.failed > 0 and len(again) > 10
-    assert {each.error for each in refused} == {"Failing on order: refused."}
+    assert {each.error.removeprefix("invalid_request_error: ") for each in refused} == {"Failing on order: refused."}
     assert payments(server, requests) == {1: 80 - len(refused), 0: len(refused)}
     assert summary.unanswered == 0
 
@@ -147,7 +160,7 @@ def test_what_fails_again_and_again_stays_open(server, ask, journal, questions):
     assert ask(requests).answered == 10
 
 
-def test_bad_lines_are_told_of_and_lose_no_others(server, ask, journal, questions):
+def test_bad_lines_are_told_of_and_lose_no_others(server, provider, ask, journal, questions):
     requests = questions(100)
     server.faults(malformed=0.1, malformed_downloads=1, duplicate=0.2, unknown=0.2)
     summary = ask(requests)
@@ -155,11 +168,11 @@ def test_bad_lines_are_told_of_and_lose_no_others(server, ask, journal, question
     assert len(answers(journal)) == 100
     assert payments(server, requests) == {1: 100}, "a file that broke on the way is fetched again, not paid again"
     notes = "\n".join(summary.notes)
-    assert "came twice, and count once (first: batch_" in notes
+    assert f"came twice, and count once (first: {PREFIX[provider]}_" in notes
     assert "were not in the batch" in notes
 
 
-def test_lines_that_never_come_whole_are_asked_again_and_named(server, ask, journal, questions):
+def test_lines_that_never_come_whole_are_asked_again_and_named(server, provider, ask, journal, questions):
     requests = questions(60)
     server.faults(malformed=0.1, missing=0.1)
     summary = ask(requests)
@@ -167,7 +180,7 @@ def test_lines_that_never_come_whole_are_asked_again_and_named(server, ask, jour
     assert 0 < twice < 20
     assert summary.answered + summary.unanswered == 60
     notes = "\n".join(summary.notes)
-    assert ".output, line " in notes and "cannot be read; their requests are asked again" in notes
+    assert f".{RESULTS[provider]}, line " in notes and "cannot be read; their requests are asked again" in notes
     assert "are missing; their requests are asked again" in notes
 
 
@@ -195,6 +208,7 @@ def test_a_batch_that_was_cancelled_is_not_forced_upon_its_canceller(server, ask
     assert payments(server, requests) == {1: 20}
 
 
+@only_openai
 def test_a_refused_batch_is_reported_with_the_providers_words_and_others_go_on(server, journal, card, questions):
     other = Card("l", "openai", "Apache-2.0", card.urls, serves="loop-large", batch_discount=0.5)
     unknown = Card("u", "openai", "Apache-2.0", card.urls, serves="no-such-model", batch_discount=0.5)
@@ -208,6 +222,7 @@ def test_a_refused_batch_is_reported_with_the_providers_words_and_others_go_on(s
     assert not waiting(journal.folder)
 
 
+@only_openai
 def test_a_line_that_a_provider_blames_fails_and_the_others_come_again(server, ask, journal, questions):
     requests = questions(20)
     server.faults(fail=[{"code": "invalid_request", "message": "Line 3 is not to my taste.", "line": 3}])
@@ -218,6 +233,7 @@ def test_a_line_that_a_provider_blames_fails_and_the_others_come_again(server, a
     assert payments(server, requests) == {1: 19, 0: 1}
 
 
+@only_openai
 def test_a_full_queue_is_waited_for_and_a_batch_that_it_never_holds_is_halved(server, ask, questions):
     requests = questions(100)
     server.faults(queue=30, polls=2)
@@ -225,7 +241,7 @@ def test_a_full_queue_is_waited_for_and_a_batch_that_it_never_holds_is_halved(se
     assert payments(server, requests) == {1: 100}
 
 
-def test_the_budget_is_never_passed(server, ask, card, questions):
+def test_the_budget_is_never_passed(server, ask, card, journal, questions):
     requests = questions(60)
     server.faults(polls=2, error=0.2)
     all_of_it = ask(requests[:10]).spent * 6
@@ -233,27 +249,58 @@ def test_the_budget_is_never_passed(server, ask, card, questions):
     assert summary.stopped == "budget" and 0 < summary.spent <= all_of_it / 2
     assert 0 < summary.answered < 50
     with pytest.raises(CaravanError, match="budget needs prices"):
-        run(questions(1, sample=1), {"m": _unpriced(card)}, _journal(ask), _with(QUICK, budget=1.0))
+        run(questions(1, sample=1), {"m": replace(card, prices=())}, journal, replace(QUICK, budget=1.0))
 
 
-def _unpriced(card):
-    return Card("m", "openai", "Apache-2.0", card.urls, serves="loop", batch_discount=0.5)
+@only_anthropic
+def test_what_the_message_api_cannot_say_or_refuses(server, ask, questions):
+    with pytest.raises(CaravanError, match="no raw completions"):
+        ask([Request("anthropic", "m", prompt="Once upon a time", parameters={"max_tokens": 5})])
+    server.faults(fail=[{"message": "requests.3: not to my taste"}])
+    with pytest.raises(CaravanError, match=r"m: http\S+ refused a batch \(HTTP 400: requests.3: not to my taste\)"):
+        ask(questions(5))
 
 
-def _journal(ask):
-    return next(cell.cell_contents for cell in ask.__closure__ if isinstance(cell.cell_contents, Journal))
+@only_anthropic
+def test_a_lost_batch_is_told_by_its_results_from_others_of_its_size(server, card, ask, journal, questions):
+    """A message batch bears no mark of whose it is."""
+    others = [
+        Request("anthropic", "m", ({"role": "user", "content": f"other {i}"},), parameters={"max_tokens": 5})
+        for i in range(20)
+    ]
+    with Journal(journal.folder.parent / "others") as elsewhere:
+        run(others, {"m": card}, elsewhere, QUICK)
+    requests = questions(20)
+    server.faults(lost=1, polls=2)
+    assert ask(requests).answered == 20
+    assert payments(server, requests) == {1: 20}
+    assert payments(server, others) == {1: 20}
+
+
+def test_send_leaves_to_batches_what_is_in_them(server, card, ask, journal, questions):
+    requests = questions(30)
+    server.faults(polls=1_000_000)
+    engine = Engine(iter(requests[:20]), {"m": card}, journal, QUICK)
+    engine._fill()
+    engine.ledger.close()
+    unreachable = replace(card, urls=("http://127.0.0.1:9",))
+    summary = send(requests[:20], {"m": unreachable}, journal, Sending(progress=False))
+    assert (summary.answered, summary.unanswered) == (0, 20)
+    assert "20 are in batches under way" in summary.notes[0]
+    server.faults()
+    assert ask(requests).answered == 30
+    assert payments(server, requests) == {1: 30}
 
 
 def test_a_card_without_a_batch_api_is_refused_before_anything_is_asked(card, journal, questions):
-    plain = Card("m", "openai", "Apache-2.0", card.urls, serves="loop")
     with pytest.raises(CaravanError, match="ask it without --batch"):
-        run(questions(1), {"m": plain}, journal, QUICK)
+        run(questions(1), {"m": replace(card, batch_discount=None)}, journal, QUICK)
 
 
-def test_a_lost_batch_is_given_up_by_deleting_its_file(server, ask, journal, questions):
+def test_a_lost_batch_is_given_up_by_deleting_its_file(card, ask, journal, questions):
     requests = questions(5)
     book = ledger.Ledger(journal.folder)
-    chunk = book.new("m", server.api, "/v1/chat/completions", 1)
+    chunk = book.new("m", card.urls[0], "/v1/any", 1)
     book.path(chunk).write_bytes(b"".join(ledger.line(each.request_id, {}) for each in requests))
     book.step(chunk, "created", batch="batch_of_yesterday", requests=5)
     book.close()
@@ -266,12 +313,13 @@ def test_a_lost_batch_is_given_up_by_deleting_its_file(server, ask, journal, que
 def test_a_wrong_key_ends_the_run_and_is_in_no_file_or_word(server, card, journal, tmp_path, monkeypatch, questions):
     monkeypatch.setenv("A_KEY", KEY)
     server.faults(key="another")
-    locked = Card(**{name: getattr(card, name) for name in card.__dataclass_fields__} | {"key": "A_KEY"})
+    locked = replace(card, key="A_KEY")
     with pytest.raises(CaravanError, match=r"401.*Incorrect API key provided: \[key removed\]"):
         run(questions(3), {"m": locked}, journal, QUICK)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
+@only_openai
 def test_ctrl_c_leaves_batches_running_and_the_next_run_takes_them_up(server, tmp_path, card, questions):
     server.faults(polls=1_000_000)
     script = tmp_path / "job.py"
@@ -330,12 +378,12 @@ def test_a_million_requests_never_sit_in_memory(server, card, tmp_path):
             if read == 101:
                 # Nothing more is asked for until a batch has ended, so this is not reached.
                 raise AssertionError("read ahead of the batches")
-            yield Request("openai", "m", ({"role": "user", "content": f"endless {read}"},))
+            yield Request(
+                card.provider, "m", ({"role": "user", "content": f"endless {read}"},), parameters={"max_tokens": 5}
+            )
 
     with Journal(tmp_path / "j") as journal:
-        from inference.batches.engine import Engine
-
-        engine = Engine(endless(), {"m": card}, journal, _with(QUICK, at_once=3))
+        engine = Engine(endless(), {"m": card}, journal, replace(QUICK, at_once=3))
         engine._fill()
         assert len(engine.ledger.under_way()) == 3
         assert read <= 61 + 1
