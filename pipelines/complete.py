@@ -42,7 +42,6 @@ from warehouse.spark import read, session, write
 
 TABLE, SOURCES = "raw.completions", "raw.sources"
 ADAPTER = "pipelines.complete@1"
-MAX_TOKENS = 2048
 ROWS_A_FILE = 500_000
 EXAMPLES = """examples:
   what four of eight models for each of 100 prompts would cost, and then the responses:
@@ -83,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=42, help="of the choice of models (default: 42)")
     add("--temperature", type=float, help="of all models (default: the pool file's, else the provider's)")
     add("--top-p", type=float, help="of all models (default: the pool file's, else the provider's)")
-    add("--max-tokens", type=asking.positive, help=f"of a response (default: the pool file's, else {MAX_TOKENS})")
+    add("--max-tokens", type=asking.positive, help=f"of a response (default: the pool file's, else {pools.MAX_TOKENS})")
     add("--replace", action="store_true", help="replace a campaign of this name that was asked for otherwise")
     asking.add_options(parser)
     return parser

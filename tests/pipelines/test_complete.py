@@ -112,6 +112,8 @@ def test_a_pool_file(tmp_path):
     assert found.members[1].parameters == {"temperature": 0.5, "max_tokens": 7, "stop": ["x"]}
     named = pools.pool("a, b,c,d,e", None, ["e"], {}, [Member("checkpoint/1", "on", checkpoint="1")])
     assert (named.each, [m.policy for m in named.members]) == (4, ["off"] * 4 + ["on"] * 2)
+    # A response has an end also where nobody said one: Anthropic's API asks for it, and the budget counts with it.
+    assert [m.parameters for m in named.members] == [{"max_tokens": 2048}] * 6
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_a_campaign(spark, filled, tmp_path, server, capfd):  # noqa: F811
         where prompt_id = '{prompt_id(CHAT)}'"""
     assert warehouse.connect().sql(system).fetchall() == [(["system", "user", "assistant", "user"],)]
     (described,) = rows("*", "source = 'pool'", "raw.sources")
-    source = dict(zip(warehouse.connect().table("raw.sources").columns, described, strict=True))
+    source = dict(zip(warehouse.connect().sql("from raw.sources").columns, described, strict=True))
     assert (source["kind"], source["location"], source["rows"], source["rejects"]) == ("training", "raw.prompts", 18, 0)
     assert source["parents"] == ["alpha", "beta"]
     assert source["models"] == sorted(NAMES)
