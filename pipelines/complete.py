@@ -9,7 +9,9 @@ Run as: spark-submit pipelines/complete.py --name NAME --pool FILE|NAMES [--prom
 """
 
 import argparse
+import functools
 import hashlib
+import operator
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -21,7 +23,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from pyspark import StorageLevel
 from pyspark.errors import AnalysisException, ParseException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
@@ -116,8 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if answers is None:
         return
     outcome = answered(plan, answers).persist(StorageLevel.DISK_ONLY)
-    campaign.write(w, job, outcome, cards)
-    report(outcome)
+    counts = counted(outcome)
+    if not counts:
+        raise asking.Unanswered("No request has an answer yet: nothing was written. Run the same command again.")
+    campaign.write(w, job, outcome, counts, cards)
+    report(counts)
 
 
 @dataclass(frozen=True)
@@ -156,20 +161,15 @@ class Campaign:
         told["prompts at most"] = self.options.limit
         return "; ".join(f"{key} {value}" for key, value in told.items() if value) or None
 
-    def write(self, w: warehouse.Warehouse, job: Job, outcome: DataFrame, cards: Mapping[str, Card]) -> None:
+    def write(
+        self, w: warehouse.Warehouse, job: Job, outcome: DataFrame, counts: Sequence[Row], cards: Mapping[str, Card]
+    ) -> None:
         """Replace the campaign's rows, and only where they change. Its row of raw.sources comes last: where it is, all rows are there."""
         name = self.options.name
-        counts = outcome.agg(
-            F.count("content").alias("rows"),
-            F.count_if(F.col("content").isNull()).alias("rejects"),
-            F.bit_xor(F.xxhash64("request_id", "content", "source", "file", "row")).alias("hash"),
-            F.collect_set("model").alias("models"),
-            F.collect_set("source").alias("parents"),
-            F.collect_set("licence").alias("licences"),
-        ).first()
-        assert counts is not None
-        bound = bindings(outcome, cards)
-        digest = hashlib.sha256(f"{self.how}\x1f{counts.rows}\x1f{counts.hash}".encode()).hexdigest()
+        rows = sum(each.responses for each in counts)
+        bound = bindings(counts, cards)
+        mixed = functools.reduce(operator.xor, (each.hash for each in counts))
+        digest = hashlib.sha256(f"{self.how}\x1f{rows}\x1f{mixed}".encode()).hexdigest()
         row = {
             "source": name,
             "kind": "training",
@@ -178,24 +178,24 @@ class Campaign:
             "adapter": self.how,
             "filter": self.filter,
             "licence": licences.combine(bound.values()),
-            "parents": sorted(counts.parents),
-            "models": sorted(counts.models),
-            "rows": counts.rows,
-            "rejects": counts.rejects,
+            "parents": sorted({each.source for each in counts}),
+            "models": sorted({each.model for each in counts}),
+            "rows": rows,
+            "rejects": sum(each.answers for each in counts) - rows,
         }
         if self.before is not None and all(self.before[key] == value for key, value in row.items()):
             print(f"{TABLE} has all of {name} already: nothing to write.")
             return
         with staged(w, TABLE) as directory:
-            rows = completions(outcome, name, row["revision"], bound)
-            files = write(rows.coalesce(1 + counts.rows // ROWS_A_FILE), directory, partition="source")
+            written = completions(outcome, name, row["revision"], bound)
+            files = write(written.coalesce(1 + rows // ROWS_A_FILE), directory, partition="source")
             if self.before is not None:
                 commit(w, SOURCES, [], job, replace={"source": [name]})
             snapshot = commit(w, TABLE, files, job, replace={"source": [name]})
         described = commit_arrow(
             w, SOURCES, pa.Table.from_pylist([row], contracts.load(SOURCES).arrow_schema()), job, {"source": [name]}
         )
-        print(f"wrote {TABLE}@{snapshot} {SOURCES}@{described}: {name}, {counts.rows:,} responses")
+        print(f"wrote {TABLE}@{snapshot} {SOURCES}@{described}: {name}, {rows:,} responses")
 
 
 def selected(prompts: DataFrame, sources: Sequence[str] | None, where: str | None, limit: int | None) -> DataFrame:
@@ -232,10 +232,25 @@ def answered(plan: DataFrame, answers: DataFrame) -> DataFrame:
     return plan.join(told, on="request_id", how="inner")
 
 
-def bindings(outcome: DataFrame, cards: Mapping[str, Card]) -> dict[tuple[str, str], str]:
+def counted(outcome: DataFrame) -> list[Row]:
+    """What became of the requests, a row a model, policy, source of prompts and licence of prompts."""
+    content = F.col("content")
+    groups = outcome.groupBy("model", "policy", "source", "licence").agg(
+        F.count("*").alias("answers"),
+        F.count(content).alias("responses"),
+        F.count_if((F.col("finish_reason") == "length") & content.isNotNull()).alias("cut"),
+        F.count_if(F.col("status") == "refused").alias("refused"),
+        F.count_if(F.col("status") == "failed").alias("failed"),
+        F.coalesce(F.sum(F.length(content)), F.lit(0)).alias("characters"),
+        F.bit_xor(F.xxhash64("request_id", content, "source", "file", "row")).alias("hash"),
+    )
+    return groups.collect()
+
+
+def bindings(counts: Sequence[Row], cards: Mapping[str, Card]) -> dict[tuple[str, str], str]:
     """(licence of the prompt, model) -> licence of the response: both, by the rules of ingestion and by the model's card."""
-    pairs = outcome.select("licence", "model").distinct().collect()
     binds = {name: pools.binding(card) for name, card in cards.items()}
+    pairs = {(each.licence, each.model) for each in counts}
     return {(prompt, model): licences.combine(filter(None, (prompt, binds[model]))) for prompt, model in pairs}
 
 
@@ -268,21 +283,18 @@ def completions(outcome: DataFrame, name: str, revision: str, bound: Mapping[tup
     )
 
 
-def report(outcome: DataFrame) -> None:
+def report(counts: Sequence[Row]) -> None:
     """Print what became of the requests to each model."""
-    counts = outcome.groupBy("model", "policy").agg(
-        F.count("*").alias("asked"),
-        F.count("content").alias("responses"),
-        F.count_if((F.col("finish_reason") == "length") & F.col("content").isNotNull()).alias("cut"),
-        F.count_if(F.col("status") == "refused").alias("refused"),
-        F.count_if(F.col("status") == "failed").alias("failed"),
-        F.avg(F.length("content")).alias("length"),
-    )
     table = Table("model", "policy", "answered", "responses", "cut off", "refused", "failed", "mean characters")
-    for r in sorted(counts.collect()):
-        numbers = (f"{n:,}" for n in (r.asked, r.responses, r.cut, r.refused, r.failed))
-        table.add_row(r.model, r.policy, *numbers, f"{r.length or 0:,.0f}")
+    for model, policy in sorted({(each.model, each.policy) for each in counts}):
+        own = [each for each in counts if (each.model, each.policy) == (model, policy)]
+        sums = {name: sum(each[name] for each in own) for name in SUMS}
+        mean = sums.pop("characters") / max(1, sums["responses"])
+        table.add_row(model, policy, *(f"{number:,}" for number in sums.values()), f"{mean:,.0f}")
     Console().print(table)
+
+
+SUMS = ("answers", "responses", "cut", "refused", "failed", "characters")
 
 
 def _cards(options: argparse.Namespace, pool: Pool) -> dict[str, Card]:

@@ -37,7 +37,7 @@ PARAMETERS = [
     {},
     {"temperature": 1.0, "top_p": 0.1, "max_tokens": 16},
     {"temperature": 1e-7, "stop": ["\n", "ü\u2028"], "logit_bias": {"b": 1, "a": -2.5}},
-    {"temperature": 1, "seed": 2**53, "n": 1e22},
+    {"temperature": 1, "seed": 2**53, "presence_penalty": 1e22},
 ]
 
 

@@ -20,7 +20,7 @@ def test_one_user_turn_says_all_that_the_tasks_turns_say(wanted: dict[str, Any],
     system, turn = shots.with_shots([*before, {"role": "user", "content": "How many?"}], wanted)
     assert (system, turn["role"]) == (before[0], "user")
     found = task(wanted["task"])
-    instance = Instance(fields={"problem": "How many?"}, record={"question": "How many?"})
+    instance = Instance(fields={}, record={"question": "How many?", "problem": "How many?"})
     asked = [content for _, content in found.prompt(instance, list(found.shots)[:count]).messages]  # type: ignore[arg-type]
     assert len(asked) == 2 * count + 1
     places = [turn["content"].index(content) for content in asked]
