@@ -103,7 +103,7 @@ def answer(
     try:
         read = _read_anthropic(found) if card.provider == "anthropic" else _read_openai(found)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise Malformed(scrub(f"no answer in {json.dumps(found)[:WORDS]}")) from error
+        raise Malformed(f"no answer in {scrub(json.dumps(found))[:WORDS]}") from error
     refused = read["finish_reason"] == "content_filter" or read["error"] is not None
     if read["content"] is None and not refused:
         read["content"] = ""
@@ -194,7 +194,7 @@ class Endpoint:
         except (openai.APIConnectionError, anthropic.APIConnectionError) as error:
             raise self._broken(error) from None
         except ValueError:
-            raise Trouble(f"{self.name} sent JSON that breaks off: {reply.text[:WORDS]}", charged=True) from None
+            raise Trouble(f"{self.name} sent JSON that breaks off: {scrub(reply.text)[:WORDS]}", charged=True) from None
         seconds = monotonic() - start
         try:
             return answer(card, request.request_id, found, endpoint=self.name, attempts=attempt, seconds=seconds)
@@ -254,7 +254,7 @@ _PATHS = ("/chat/completions", "/completions")
 def _client(
     card: Card, url: str, timeout: float, certificates: ssl.SSLContext
 ) -> openai.AsyncOpenAI | anthropic.AsyncAnthropic:
-    key = learn(card.secret().strip())
+    key = learn(card.secret())
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=2 * POOL)
     patience = httpx2.Timeout(timeout, connect=min(CONNECT, timeout), pool=None)
     http = httpx2.AsyncClient(verify=certificates, limits=limits, timeout=patience, follow_redirects=True)
@@ -272,7 +272,7 @@ def _message(text: str) -> str:
         told = error if isinstance(error, str) else error.get("message") or text
     except (ValueError, AttributeError):
         told = text
-    return str(told).strip()[:WORDS].rstrip(".") or "no reason given"
+    return scrub(str(told)).strip()[:WORDS].rstrip(".") or "no reason given"
 
 
 def _key_advice(card: Card, named: str) -> str:

@@ -55,9 +55,10 @@ class Lane:
                 wait = self._wait(tokens)
                 if not wait:
                     await slots.acquire()
-                    if not (wait := self._wait(tokens)):
+                    if not self.closed and not self._wait(tokens):
                         return self._take(tokens)
                     slots.release()
+                    continue
                 if self.lost():
                     raise Closed
                 left = self.left()
@@ -79,6 +80,8 @@ class Lane:
         self.words = str(trouble)
         if trouble.down:
             place.breaker.failed()
+        else:
+            place.breaker.succeeded()  # it is well, and has enough to do
         if trouble.after is not None:
             place.breaker.pause(trouble.after)
         self._changed.set()

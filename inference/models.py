@@ -71,7 +71,7 @@ class Card:
         """The key from the environment. Raises CaravanError where its variable is not set."""
         if self.key is None:
             return NOBODY
-        value = os.environ.get(self.key)
+        value = os.environ.get(self.key, "").strip()  # as a file with a line end gives it
         if not value:
             raise CaravanError(
                 f"The model '{self.name}' needs a key: set the environment variable {self.key}, such as with export {self.key}=…"
@@ -185,6 +185,9 @@ def _card(name: str, table: Mapping[str, Any], where: str) -> Card:
         raise _wrong(
             where, name, "key", "must name the environment variable that holds the key, such as OPENAI_API_KEY"
         )
+    for key in ("requests_per_minute", "tokens_per_minute", "context", "output"):
+        if table.get(key, 1) < 1:
+            raise _wrong(where, name, key, "is a whole number from 1; leave it out where there is no limit")
     if not 0 <= table.get("batch_discount", 0) < 1:
         raise _wrong(where, name, "batch_discount", "is a share from 0 to 1, such as 0.5 for half the price")
     urls = [table["urls"]] if isinstance(table.get("urls"), str) else table.get("urls", [])

@@ -125,6 +125,8 @@ class Response:
 def canonical(value: Any) -> str:
     """Canonical JSON. Raises CaravanError for what JSON cannot say."""
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()  # halves of surrogate pairs are no text
+        return text
     except (TypeError, ValueError) as error:
         raise CaravanError(f"A request holds only what JSON can say: {error}.") from error

@@ -1,9 +1,14 @@
 """Token buckets, circuit breaker and backoff, on a clock that the tests turn."""
 
+import asyncio
+
 import pytest
 
-from inference import limits
+from inference import lanes, limits
+from inference.clients import Trouble
+from inference.lanes import Closed, Lane
 from inference.limits import Breaker, Bucket, backoff
+from inference.models import Card
 
 
 class Clock:
@@ -109,3 +114,51 @@ def test_backoff_has_full_jitter_and_obeys_the_server():
         drawn = [backoff(attempt, None) for _ in range(2000)]
         assert 0 <= min(drawn) < 0.05 * most and 0.95 * most < max(drawn) <= most
     assert all(7 <= backoff(1, 7.0) <= 8 for _ in range(200))
+
+
+CARD = Card("m", "openai", "MIT", ("http://127.0.0.1:9/v1",))
+
+
+def test_a_server_that_says_slower_when_it_is_tried_is_well_again(clock: Clock):
+    lane = Lane(CARD, concurrency=1, timeout=1.0, patience=60.0)
+    [place] = lane.places
+    for _ in range(limits.FAILURES):
+        lane.trouble(place, Trouble("HTTP 500"))
+    clock.now += place.breaker.wait()
+    place.breaker.begin()
+    assert place.breaker.wait() == float("inf")
+    lane.trouble(place, Trouble("HTTP 429", after=3.0, down=False))
+    assert place.breaker.wait() == 3.0
+
+
+def test_a_lane_is_lost_when_patience_ends_and_nothing_is_in_flight(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lanes, "monotonic", clock)
+    lane = Lane(CARD, concurrency=1, timeout=1.0, patience=600.0)
+    [place] = lane.places
+    lane.trouble(place, Trouble("refused", reached=False))
+    clock.now += lanes.FIRST_CONTACT
+    assert lane.lost()
+    place.in_flight = 1
+    assert not lane.lost(), "what is in flight may still bring an answer"
+    place.in_flight = 0
+    lane.trouble(place, Trouble("HTTP 500"))
+    assert not lane.lost() and lane.left() == 600.0 - lanes.FIRST_CONTACT
+    lane.well(place)
+    clock.now += 1000
+    assert not lane.lost()
+
+
+def test_a_lane_that_is_closed_gives_its_slot_back():
+    async def closed_while_it_waits_for_a_slot() -> asyncio.Semaphore:
+        slots = asyncio.Semaphore(1)
+        await slots.acquire()
+        lane = Lane(CARD, concurrency=1, timeout=1.0, patience=60.0)
+        waiting = asyncio.create_task(lane.admit(0, slots))
+        await asyncio.sleep(0)
+        lane.close()
+        slots.release()
+        with pytest.raises(Closed):
+            await waiting
+        return slots
+
+    assert not asyncio.run(closed_while_it_waits_for_a_slot()).locked()

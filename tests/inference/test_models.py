@@ -118,6 +118,7 @@ def test_the_key_comes_from_the_environment(monkeypatch):
         ("[model.gpt-4o]\ncontext = '8k'", "'context' .* kind int"),
         ("[model.gpt-4o]\ncontext = true", "'context' .* kind int"),
         ("[model.gpt-4o]\nbatch_discount = 50", "a share from 0 to 1"),
+        ("[model.gpt-4o]\nrequests_per_minute = 0", "whole number from 1"),
         ("[model.gpt-4o]\nurls = ['localhost:8000']", "begin with http"),
         ("[model.gpt-4o]\nprices = [{ input = 1, output = 2 }]", "'prices' .* since = "),
         ("[model.llama-3.1]\nprovider = 'openai'", "in quotes where the name has a dot"),

@@ -96,3 +96,8 @@ def test_a_response_survives_json():
 
     answer = Response("0" * 32, "ok", "tëxt", cost=0.25, received_at=datetime.now(UTC))
     assert Response.from_json(json.loads(json.dumps(answer.to_json()))) == answer
+
+
+def test_halves_of_surrogate_pairs_are_no_text():
+    with pytest.raises(CaravanError, match="what JSON can say"):
+        Request("openai", "m", prompt="a\ud83d")
