@@ -261,7 +261,7 @@ def test_refusals_and_failures_are_counted(spark, filled, tmp_path, server, capf
     assert len(rows("*")) == good[0]
     assert len(set(rows("prompt_id, sample"))) == good[0]
     server.faults(length=1.0)
-    run_complete(tmp_path, pool="a", name="cut")
+    run_complete(tmp_path, "--max-tokens", "9", pool="a", name="cut")
     assert rows("distinct finish_reason", "source = 'cut'") == [("length",)]
     table = capfd.readouterr().out
     assert "refused" in table
