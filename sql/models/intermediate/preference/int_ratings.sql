@@ -50,12 +50,13 @@ campaigns as (
 
 ),
 
+-- Rounded: the last digits of a sum depend on its order, and equal ratings shall be a tie.
 rated as (
 
     select
         judge,
         completion_id,
-        avg(score) as score,
+        round(avg(score), 9) as score,
         count(*) as campaigns,
         nullif(array_to_string(list_sort(list_distinct(flatten(list(licences)))), ' AND '), '') as licence
 
