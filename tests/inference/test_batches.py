@@ -187,7 +187,7 @@ def test_lines_that_never_come_whole_are_asked_again_and_named(server, provider,
 def test_errors_of_http_are_ridden_out(server, ask, questions):
     requests = questions(60)
     server.faults(status={"429": 0.25, "500": 0.2}, retry_after=0.05)
-    assert ask(requests).answered == 60
+    assert ask(requests, patience=120.0).answered == 60
     assert payments(server, requests) == {1: 60}
 
 
