@@ -25,7 +25,7 @@ from trainers.templates import ROLES
 from warehouse import contracts
 from warehouse.errors import CaravanError
 from warehouse.read import dataset
-from warehouse.refs import resolve
+from warehouse.refs import Resolved, resolve
 
 ROWS_A_PORTION = 4_096
 BYTES_A_PORTION = 8 << 20
@@ -94,12 +94,17 @@ Portion = Rows | Lines | Whole
 
 @dataclass(frozen=True)
 class Data:
-    """Rows in portions. `identity` says which rows these are, to the byte; `ordered` whether `position` gives their order."""
+    """Rows in portions. `identity` says which rows these are, to the byte; `ordered` whether `position` gives their order.
+
+    `table` and `mixture` are those of the warehouse, None of files.
+    """
 
     name: str
     identity: str
     portions: tuple[Portion, ...]
     ordered: bool
+    table: Resolved | None = None
+    mixture: str | None = None
 
 
 def find(data: Sequence[str], mixture: str | None = None, scratch: Path | None = None) -> Data:
@@ -135,7 +140,7 @@ def of_table(reference: str, mixture: str | None) -> Data:
         raise CaravanError(f"{resolved} holds no mixture {mixture!r}. It holds: {', '.join(names)}.")
     chosen = mixture or names[0]
     portions = tuple(portion for portion in _row_groups(rows, ("mixture", chosen)))
-    return Data(f"{resolved} ({chosen})", f"{resolved}/{chosen}", portions, ordered=True)
+    return Data(f"{resolved} ({chosen})", f"{resolved}/{chosen}", portions, True, resolved, chosen)
 
 
 def of_files(patterns: Sequence[str]) -> Data:

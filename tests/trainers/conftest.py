@@ -62,3 +62,61 @@ def make_tokenizer(
         pad_token="<pad>",
         clean_up_tokenization_spaces=False,
     )
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory, tokenizer) -> Path:
+    """Folder of a Llama of 60,000 random weights in float32 with tied embeddings, and the tokenizer above."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recipe(tiny, tmp_path_factory) -> Path:
+    """A recipe for that model that ends in seconds."""
+    path = tmp_path_factory.mktemp("recipe") / "quick.toml"
+    path.write_text(f"""
+stage = "sft"
+[model]
+path = "{tiny}"
+precision = "fp32"
+[data]
+max_length = 256
+held_out = 10
+[train]
+epochs = 1
+steps = 12
+batch = 8
+learning_rate = 1e-3
+[engine]
+tokens_per_part = 512
+[save]
+every = 4
+""")
+    return path
+
+
+@pytest.fixture(scope="session")
+def rows_file(tmp_path_factory, conversations) -> Path:
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    path.write_text("".join(json.dumps({"messages": turns, "source": "real"}) + "\n" for turns in conversations))
+    return path

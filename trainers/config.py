@@ -1,0 +1,200 @@
+"""Recipes: what a run is, in TOML, and settings of the command line over it. A key that does not exist is an error.
+
+recipe = load("recipes/tulu3_8b_sft.toml", Sft, ["train.learning_rate=1e-5", "engine.zero=2"])
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from warehouse.errors import CaravanError
+
+Share = Field(ge=0, le=1)
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(Strict):
+    """The model to start from: a checkpoint folder or hub id. With `random` its weights are drawn, by the seed."""
+
+    path: str
+    revision: str | None = None
+    random: bool = False
+    # What is computed in. Weights and the optimiser's state are kept in float32 whichever it is.
+    precision: Literal["bf16", "fp32", "fp64"] = "bf16"
+
+
+class Examples(Strict):
+    """What is trained on. `held_out` rows, chosen by the seed, are kept apart to measure the loss on."""
+
+    template: str = "tulu"
+    pad_token: str | None = None
+    mixture: str | None = None
+    max_length: PositiveInt = 4096
+    long: Literal["truncate", "drop", "split"] = "truncate"
+    held_out: int = Field(0, ge=0)
+
+
+class Train(Strict):
+    """How the weights change. `batch` is examples a step, over all ranks; `warmup` a share of all steps."""
+
+    epochs: PositiveInt = 2
+    steps: PositiveInt | None = None  # end after so many, schedule included
+    batch: PositiveInt = 128
+    learning_rate: PositiveFloat = 5e-6
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = Field(0.03, ge=0, lt=1)
+    loss: Literal["sum", "token_mean", "seq_mean", "tulu_microbatch_mean"] = "sum"
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: float = Field(0.0, ge=0)
+    clip: PositiveFloat | None = (
+        None  # largest norm of a step's gradient; with `sum` it grows with the tokens of a step
+    )
+
+
+class Lora(Strict):
+    """Adapters of low rank in the place of all weights: what `peft` calls r, lora_alpha, lora_dropout, target_modules."""
+
+    rank: PositiveInt = 64
+    alpha: PositiveFloat = 16
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: str | list[str] = "all-linear"
+
+
+class Engine(Strict):
+    """What a step is computed with: nothing of this changes its result, but for rounding."""
+
+    kind: Literal["torch", "deepspeed"] = "torch"
+    zero: Literal[0, 1, 2, 3] = 0
+    offload: bool = False  # DeepSpeed: the optimiser's state, and with ZeRO-3 the weights, in the memory of the host
+    tokens_per_part: PositiveInt = 8192  # tokens that a rank computes at once
+    packing: bool = True  # off: every example by itself
+    recompute: bool = False  # activations a second time in the backward pass, in the place of keeping them
+    compile: bool = False
+    patience: PositiveFloat = 120  # seconds without a sign of life after which a rank counts as lost
+
+
+class Save(Strict):
+    """Checkpoints: every so many steps, which of them stay, and in which type the finished weights are written."""
+
+    every: PositiveInt = 500
+    keep_last: PositiveInt = 2
+    keep_best: int = Field(1, ge=0)  # by the loss on held-out rows
+    export: Literal["bf16", "fp32"] = "bf16"
+
+
+class Log(Strict):
+    every: PositiveInt = 1  # steps between lines where output is no terminal
+    tensorboard: bool = True
+    wandb: str | None = None  # project of wandb; none by default
+
+
+class Hardware(Strict):
+    """What the published run was made on; `python -m trainers.plan` compares its prediction with `hours`."""
+
+    gpus: str
+    hours: PositiveFloat | None = None
+    examples: PositiveInt | None = None  # rows of the mixture
+    mean_tokens: PositiveFloat | None = None  # of a row
+
+
+class Recipe(Strict):
+    stage: str
+    seed: int = 42
+    model: Model
+    engine: Engine = Engine()
+    save: Save = Save()
+    log: Log = Log()
+    hardware: Hardware | None = None
+
+
+class Sft(Recipe):
+    """Supervised fine-tuning."""
+
+    stage: Literal["sft"]
+    data: Examples = Examples()
+    train: Train = Train()
+    lora: Lora | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Sft":
+        if self.engine.packing and self.engine.tokens_per_part < self.data.max_length:
+            raise ValueError(
+                f"engine.tokens_per_part ({self.engine.tokens_per_part:,}) has no room for an example of data.max_length "
+                f"({self.data.max_length:,}) tokens"
+            )
+        if self.engine.kind == "torch" and (self.engine.zero or self.engine.offload):
+            raise ValueError("engine.zero and engine.offload are DeepSpeed's: they need engine.kind = 'deepspeed'")
+        if self.lora and self.engine.zero == 3:
+            raise ValueError("adapters need whole weights on every rank: [lora] goes with engine.zero up to 2")
+        return self
+
+
+Kind = TypeVar("Kind", bound=Strict)
+
+
+def load(path: str | Path, kind: type[Kind], changes: Sequence[str] = ()) -> Kind:
+    """A recipe of a file with changes `a.b=value` over it. Raises CaravanError naming every key that is wrong, and its neighbours."""
+    try:
+        found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CaravanError(f"The recipe {path} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise CaravanError(f"The recipe {path} is no TOML: {error}.") from error
+    for change in changes:
+        _set(found, change)
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        known = list(keys(kind))
+        raise CaravanError(
+            f"The recipe {path} is wrong: " + "; ".join(_said(e, known) for e in error.errors())
+        ) from error
+
+
+def _set(found: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise CaravanError(f"A setting is key=value, such as train.learning_rate=1e-5, not {change!r}.")
+    *path, last = key.strip().split(".")
+    for name in path:
+        found = found.setdefault(name, {})
+        if not isinstance(found, dict):
+            raise CaravanError(f"{change!r}: {name} is a value and has no keys.")
+    try:
+        found[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        found[last] = text
+    if text == "none":
+        del found[last]
+
+
+def _said(error: Any, known: list[str]) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, known, 1, 0.5)
+        return f"there is no {name!r}" + (f", but {near[0]!r}" if near else f"; there are {', '.join(known)}")
+    if error["type"] == "missing":
+        return f"{name!r} is missing"
+    return f"{name + ': ' if name else ''}{error['msg'].removeprefix('Value error, ')}"
+
+
+def keys(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Names of all settings, with dots."""
+    for name, field in kind.model_fields.items():
+        inner = [each for each in (field.annotation, *getattr(field.annotation, "__args__", ())) if _is_model(each)]
+        if inner:
+            yield from keys(inner[0], f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

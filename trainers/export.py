@@ -1,0 +1,127 @@
+"""A trained model as a folder that transformers and vLLM read: weights, tokenizer with its template, and a card that says of what it is made."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import warehouse
+from trainers.chat import Chat
+from trainers.checkpoints import State
+from trainers.config import Sft
+from trainers.data import Examples
+from trainers.engines import Engine
+from trainers.models import KINDS
+from trainers.ranks import Ranks
+from trainers.sources import Data
+from warehouse.read import dataset
+
+
+def write(
+    folder: Path, engine: Engine, chat: Chat, tokenizer: Any, recipe: Sft, card: str, state: State, ranks: Ranks
+) -> None:
+    """Write the folder, complete or not at all; all ranks take part."""
+    kind = KINDS[recipe.save.export]
+    weights: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in engine.weights():
+        # Of weights under two names, such as tied embeddings, one is written; loading ties them again.
+        if ranks.first and (tensor.data_ptr() not in seen or not tensor.numel()):
+            seen.add(tensor.data_ptr())
+            weights[name] = tensor.detach().to("cpu", kind, copy=True).contiguous()
+    if ranks.first:
+        part = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        model: Any = engine.scorer.model
+        if recipe.lora:
+            model.save_pretrained(part / "adapter")
+            weights, model = merged(weights), model.get_base_model()
+        model.config.use_cache, model.config.dtype = True, kind
+        settings = model.generation_config
+        settings.eos_token_id, settings.pad_token_id = chat.stop_id, chat.pad_id
+        settings.use_cache = True
+        model.save_pretrained(part, state_dict=weights)
+        tokenizer.save_pretrained(part)
+        (part / "README.md").write_text(card, encoding="utf-8")
+        told = {"step": state.step, "tokens": state.tokens, "held_out": state.held_out}
+        (part / "caravan.json").write_text(json.dumps(told))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    ranks.wait()
+
+
+def merged(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a model with adapters merged into it by `merge_adapter`, under the names of the model without them."""
+    return {
+        name.removeprefix("base_model.model.").replace(".base_layer.", "."): tensor
+        for name, tensor in weights.items()
+        if ".lora_" not in name
+    }
+
+
+def card(recipe: Sft, data: Data, examples: Examples, told: dict[str, Any], state: State) -> str:
+    """The model card, with the lineage of every source that was trained on."""
+    licences = of_sources(data)
+    lines = ["| source | rows | examples | tokens | trained | licences |", "|---|---:|---:|---:|---:|---|"]
+    for source, n in examples.about["counts"].items():
+        counts = " | ".join(f"{n.get(name, 0):,}" for name in ("rows", "examples", "tokens", "targets"))
+        lines.append(f"| {source} | {counts} | {', '.join(licences.get(source, ['not stated']))} |")
+    settings = json.dumps(recipe.model_dump(mode="json", exclude_none=True), indent=1, ensure_ascii=False)
+    loss = f"{state.held_out:.4f} nats a token" if state.held_out is not None else "not measured"
+    versions = ", ".join(f"{name} {value}" for name, value in told["environment"].items())
+    return f"""---
+base_model: {recipe.model.path}
+library_name: transformers
+pipeline_tag: text-generation
+tags: [caravan, {recipe.stage}]
+---
+
+# {told["run"]}
+
+{recipe.model.path}, {"with adapters " if recipe.lora else ""}trained for {state.step:,} steps on {state.tokens:,} tokens
+({state.targets:,} of them trained). Loss on held-out rows: {loss}.
+
+| what | which |
+|---|---|
+| run | `{told["run"]}` in `train.runs` |
+| data | `{data.identity if data.table else data.name}` |
+| tokens | `{examples.fingerprint}` |
+| weights at the start | `{told["fixed"]["weights"] or recipe.model.path}` |
+| template | `{examples.about["template"]}`, in the tokenizer |
+| code | `{told["code"]}` |
+| environment | {versions} |
+
+## Sources
+
+{chr(10).join(lines)}
+
+Every trained token can be traced: `select * from train.runs join mixtures.sft using (mixture)` at the snapshot above names the source,
+file, row and licence of each row.
+
+## Recipe
+
+```json
+{settings}
+```
+"""
+
+
+def of_sources(data: Data) -> dict[str, list[str]]:
+    """Licences of the rows of each source of a mixture; nothing is known of plain files."""
+    if data.table is None:
+        return {}
+    rows = dataset(warehouse.open(create=False), data.table).to_table(columns=["mixture", "source", "licence"])
+    found: dict[str, Counter[str]] = {}
+    for row in rows.group_by(["mixture", "source", "licence"]).aggregate([([], "count_all")]).to_pylist():
+        if row["mixture"] == data.mixture:
+            found.setdefault(row["source"], Counter())[row["licence"]] += row["count_all"]
+    return {source: [licence for licence, _ in counts.most_common()] for source, counts in found.items()}
+
+
+def merge_adapters(model: torch.nn.Module) -> None:
+    """Add the adapters to the weights under them. Training cannot go on after that."""
+    model.merge_adapter()

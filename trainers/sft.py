@@ -1,0 +1,157 @@
+"""Supervised fine-tuning: a model learns the assistant's turns of a mixture, as the Tülu 3 recipe does it.
+
+Run as: python -m trainers.sft recipes/tiny_sft.toml --data mixtures.sft@v1 [--output runs/tiny] [--set train.learning_rate=1e-5]
+        torchrun --nproc-per-node 8 -m trainers.sft recipes/tulu3_8b_sft.toml --data mixtures.sft@tulu3-8b-v1
+"""
+
+import argparse
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from trainers import chat as chats
+from trainers import checkpoints, data, engines, export, models, ranks, records, sources
+from trainers.batches import Batch
+from trainers.checkpoints import State
+from trainers.config import Sft, load
+from trainers.engines import Engine
+from trainers.loop import Loop
+from trainers.ranks import Ranks
+from warehouse.errors import run
+
+EXAMPLES = """examples:
+  a small real model on a laptop (`make engine` leaves it in .cache/smollm2), on a published mixture:
+    python -m trainers.sft recipes/tiny_sft.toml --data mixtures.sft@v1
+  the same on files of your own, each row with a list of messages:
+    python -m trainers.sft recipes/tiny_sft.toml --data 'chats/*.jsonl' --output runs/mine
+  other settings than the recipe's; a name that does not exist is an error that lists what there is:
+    python -m trainers.sft recipes/tiny_sft.toml --data mixtures.sft@v1 --set train.learning_rate=1e-5 train.epochs=3 data.template=chatml
+  adapters in the place of all weights:
+    python -m trainers.sft recipes/tiny_sft.toml --data mixtures.sft@v1 --set lora.rank=16 train.learning_rate=2e-4
+  Tülu 3 8B on four machines with eight GPUs each; on every one of them:
+    torchrun --nnodes 4 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 \\
+      -m trainers.sft recipes/tulu3_8b_sft.toml --data mixtures.sft@tulu3-8b-v1 --output /shared/tulu3-8b-sft
+
+Ctrl-C stops after the step with a checkpoint. The same command goes on from the last checkpoint, also after a crash or kill -9, and
+refuses where data or recipe are others. The output folder: checkpoints/ to go on from, model/ for transformers and vLLM, metrics.jsonl,
+tensorboard/, run.json. Rows are left in train.runs, train.metrics and train.checkpoints. Page: docs/train.md.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    recipe = load(options.recipe, Sft, options.set)
+    output = Path(options.output or Path("runs") / Path(options.recipe).stem)
+    joined = ranks.start(recipe.engine.patience)
+    try:
+        with _first_speaks(joined):
+            return train(recipe, options.data, output, joined)
+    finally:
+        ranks.end()
+
+
+def train(recipe: Sft, names: Sequence[str], output: Path, joined: Ranks) -> int:
+    """Train, or go on, until the end of the recipe (returns 0) or until asked to stop (130)."""
+    chat, tokenizer = chats.load(recipe.model.path, recipe.data.template, recipe.data.pad_token, recipe.model.revision)
+    found = sources.find(names, recipe.data.mixture, output / "rows")
+    how = data.How(chat, recipe.data.max_length, recipe.data.long)
+    examples = data.tokens(found, how, quiet=not joined.first)
+    told = {}
+    if joined.first:
+        told = records.about(recipe, found, examples, joined.count)
+        told = checkpoints.same_run(output, {"run": f"{output.name}-{uuid.uuid4().hex[:8]}", **told})
+    joined.wait()
+    engine = start(recipe, joined)
+    loop = Loop(recipe, engine, examples, losses, joined, output, chat.pad_id)
+    joined.say(
+        f"{len(loop.chosen):,} examples, {loop.steps:,} steps, {joined.count} ranks on {joined.device.type}; output {output}"
+    )
+
+    def record(state: State, status: str) -> None:
+        if joined.first:
+            records.write(output, told, found, state, status, len(loop.chosen))
+
+    state = loop.run(lambda folder, state: record(state, "running"))
+    if state.step < loop.steps:
+        record(state, "stopped")
+        joined.say(f"stopped after step {state.step:,} of {loop.steps:,}: the same command goes on")
+        return 130
+    model = output / "model"
+    if not model.is_dir():
+        if recipe.lora:
+            engine.scorer.model.merge_adapter()
+        export.write(
+            model,
+            engine,
+            chat,
+            tokenizer,
+            recipe,
+            export.card(recipe, found, examples, told, state) if told else "",
+            state,
+            joined,
+        )
+        record(state, "finished")
+    joined.say(f"finished: {model}")
+    return 0
+
+
+def start(recipe: Sft, joined: Ranks) -> Engine:
+    """The engine of a recipe, with the model that it starts from."""
+    if recipe.engine.kind == "deepspeed":
+        from trainers.zero import DeepSpeed
+
+        return DeepSpeed(recipe, joined)
+    engine = recipe.engine
+    model = models.load(recipe.model, recipe.seed, packing=engine.packing, recompute=engine.recompute)
+    if recipe.lora:
+        model = models.adapt(model, recipe.lora, recipe.seed, engine.recompute)
+    scorer = models.Scorer(model)
+    if engine.compile:
+        model.compile(dynamic=True)
+    return engines.Torch(scorer, recipe.train, joined)
+
+
+def losses(engine: Engine, batch: Batch) -> Tensor:
+    """Of each trained token its negative log-probability."""
+    found: Tensor = engine.scorer(batch)
+    return -found
+
+
+@contextlib.contextmanager
+def _first_speaks(joined: Ranks) -> Iterator[None]:
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.nullcontext() if joined.first else contextlib.redirect_stdout(nowhere),
+    ):
+        yield
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainers.sft",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("recipe", metavar="RECIPE", help="a TOML file, such as recipes/tiny_sft.toml")
+    add(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="REF|FILES|ID",
+        help="a mixture of the warehouse (mixtures.sft@tag), files (.jsonl, .json, .csv, .parquet), or a data set of the Hugging Face hub",
+    )
+    add("--output", metavar="FOLDER", help="folder of the run, seen by all ranks (default: runs/NAME OF THE RECIPE)")
+    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="settings over the recipe's")
+    return parser
+
+
+if __name__ == "__main__":
+    torch.set_float32_matmul_precision("high")
+    run(main)
