@@ -30,20 +30,7 @@ WRITTEN = 6  # prompts that are written for personas
 PROMPTS = 6  # that the pool answers
 SOURCES = "general,persona_gsm"
 TRAINED = 4  # prompts that the checkpoint answers
-ON_POLICY = [
-    "--pool",
-    "loop",
-    "--each",
-    "2",
-    "--sources",
-    "general",
-    "--limit",
-    str(TRAINED),
-    "--temperature",
-    "0",
-    "--max-tokens",
-    "150",
-]
+ON_POLICY = f"--pool loop --each 2 --sources general --limit {TRAINED} --temperature 0 --max-tokens 150".split()
 # The pool: the engine over both protocols, and the loopback server. One line is enough of an answer.
 POOL = """each = 3
 parameters = { temperature = 0.8, max_tokens = 120, stop = ["\\n"] }
