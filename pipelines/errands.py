@@ -145,7 +145,7 @@ class Errand:
         budget = self._budget()
         if self.options.batch:
             return batches.run(requests, self.cards, self._journal, batches.Batching(budget=budget, total=total))
-        how = Sending(self.options.concurrency, budget, self.options.patience, total)
+        how = Sending(self.options.concurrency, budget, self.options.patience, total=total)
         return send(requests, self.cards, self._journal, how)
 
     def _on_executors(self, legs: list[Leg]) -> Summary:
