@@ -26,7 +26,7 @@ AHEAD = 4  # requests that are taken up for each that is in flight: one that has
 CHUNK, GATHER = 64, 0.02  # requests read at a time, at most, and seconds to wait for so many
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sending:
     """How to send. `concurrency`: requests in flight over all endpoints. `budget`: US dollars that this run must not pass, None for no
     limit. `patience`: seconds for which a request that meets passing trouble is tried again. `timeout`: seconds to wait for an answer.

@@ -145,7 +145,7 @@ class Errand:
         budget = self._budget()
         if self.options.batch:
             return batches.run(requests, self.cards, self._journal, batches.Batching(budget=budget, total=total))
-        how = Sending(self.options.concurrency, budget, self.options.patience, total=total)
+        how = Sending(concurrency=self.options.concurrency, budget=budget, patience=self.options.patience, total=total)
         return send(requests, self.cards, self._journal, how)
 
     def _on_executors(self, legs: list[Leg]) -> Summary:
@@ -154,9 +154,9 @@ class Errand:
             raise CaravanError("--batch goes from the driver: leave --on executors out.")
         share, budget = len(legs), self._budget()
         how = Sending(
-            max(1, self.options.concurrency // share),
-            None if budget is None else budget / share,
-            self.options.patience,
+            concurrency=max(1, self.options.concurrency // share),
+            budget=None if budget is None else budget / share,
+            patience=self.options.patience,
             progress=False,
         )
         cards = {name: _share(card, share) for name, card in self.cards.items()}
