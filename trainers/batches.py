@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ class Batch:
         return self.targets != IGNORED
 
     def to(self, device: torch.device) -> "Batch":
-        moved = {
+        moved: dict[str, Any] = {
             name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **moved)
@@ -44,12 +44,12 @@ def packed(examples: Sequence[Encoded]) -> Batch:
     """Sequences one after the other in one row. No example at all makes one token that nothing is predicted from."""
     lengths = [len(example.tokens) for example in examples] or [1]
     starts = np.cumsum([0, *lengths])
-    tokens = np.concatenate([example.tokens for example in examples] or [np.zeros(1)])
+    tokens = np.concatenate([example.tokens for example in examples] or [np.zeros(1, np.uint32)])
     targets = np.concatenate([_targets(example) for example in examples] or [np.full(1, IGNORED)])
     positions = np.concatenate([np.arange(length) for length in lengths])
-    row = [torch.from_numpy(part.astype(np.int64))[None] for part in (tokens, positions, targets)]
-    sequence = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths))[None]
-    return Batch(*row, sequence, torch.from_numpy(starts.astype(np.int32)), max(lengths))
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    t, p, g, s = (torch.from_numpy(part.astype(np.int64))[None] for part in (tokens, positions, targets, sequence))
+    return Batch(t, p, g, s, starts=torch.from_numpy(starts.astype(np.int32)), longest=max(lengths))
 
 
 def padded(examples: Sequence[Encoded], pad: int, side: Literal["left", "right"] = "right") -> Batch:
@@ -63,8 +63,8 @@ def padded(examples: Sequence[Encoded], pad: int, side: Literal["left", "right"]
         tokens[i, where], targets[i, where] = example.tokens, _targets(example)
         positions[i, where], attention[i, where] = np.arange(length), 1
     sequence = np.broadcast_to(np.arange(shape[0])[:, None], shape).copy()
-    row = [torch.from_numpy(part) for part in (tokens, positions, targets, sequence)]
-    return Batch(*row, attention=torch.from_numpy(attention))
+    t, p, g, s = (torch.from_numpy(part) for part in (tokens, positions, targets, sequence))
+    return Batch(t, p, g, s, attention=torch.from_numpy(attention))
 
 
 def _targets(example: Encoded) -> np.ndarray:

@@ -81,8 +81,8 @@ def _spare(root: Path, keep: Save) -> list[Path]:
 
 def best(root: Path) -> Path | None:
     """The checkpoint with the least loss on held-out rows."""
-    measured = {path: State.read(path).held_out for path in all_of(root).values()}
-    return min((path for path in measured if measured[path] is not None), key=lambda path: measured[path], default=None)
+    measured = [(State.read(path).held_out, path) for path in all_of(root).values()]
+    return min(((loss, path) for loss, path in measured if loss is not None), default=(None, None))[1]
 
 
 def last(root: Path) -> Path | None:

@@ -7,13 +7,23 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from warehouse.errors import CaravanError
 
-Share = Field(ge=0, le=1)
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Strict(BaseModel):
@@ -38,7 +48,7 @@ class Examples(Strict):
     mixture: str | None = None
     max_length: PositiveInt = 4096
     long: Literal["truncate", "drop", "split"] = "truncate"
-    held_out: int = Field(0, ge=0)
+    held_out: NonNegativeInt = 0
 
 
 class Train(Strict):
@@ -49,11 +59,11 @@ class Train(Strict):
     batch: PositiveInt = 128
     learning_rate: PositiveFloat = 5e-6
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: float = Field(0.03, ge=0, lt=1)
+    warmup: Share = 0.03
     loss: Literal["sum", "token_mean", "seq_mean", "tulu_microbatch_mean"] = "sum"
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: PositiveFloat = 1e-8
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: NonNegativeFloat = 0.0
     clip: PositiveFloat | None = (
         None  # largest norm of a step's gradient; with `sum` it grows with the tokens of a step
     )
@@ -63,8 +73,8 @@ class Lora(Strict):
     """Adapters of low rank in the place of all weights: what `peft` calls r, lora_alpha, lora_dropout, target_modules."""
 
     rank: PositiveInt = 64
-    alpha: PositiveFloat = 16
-    dropout: float = Field(0.0, ge=0, lt=1)
+    alpha: PositiveInt = 16
+    dropout: Share = 0.0
     targets: str | list[str] = "all-linear"
 
 
@@ -86,7 +96,7 @@ class Save(Strict):
 
     every: PositiveInt = 500
     keep_last: PositiveInt = 2
-    keep_best: int = Field(1, ge=0)  # by the loss on held-out rows
+    keep_best: NonNegativeInt = 1  # by the loss on held-out rows
     export: Literal["bf16", "fp32"] = "bf16"
 
 
@@ -132,6 +142,10 @@ class Sft(Recipe):
             )
         if self.engine.kind == "torch" and (self.engine.zero or self.engine.offload):
             raise ValueError("engine.zero and engine.offload are DeepSpeed's: they need engine.kind = 'deepspeed'")
+        if self.model.precision == "fp64" and self.engine.zero:
+            raise ValueError(
+                "engine.zero 1 to 3 keeps its masters in float32: model.precision fp64 needs engine.zero = 0"
+            )
         if self.lora and self.engine.zero == 3:
             raise ValueError("adapters need whole weights on every rank: [lora] goes with engine.zero up to 2")
         return self

@@ -27,13 +27,13 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 class Engine(Protocol):
     """What a loop needs of a way to train."""
 
-    scorer: nn.Module
+    scorer: Any  # the model's Scorer, or what calls it
 
     def backward(self, share: Tensor, last: bool) -> None:
         """Add the gradient of a part's share; `last`: of this step."""
 
     def step(self, rate: float) -> float:
-        """Change the weights at a learning rate. Returns the norm of the gradient before clipping; where it is not finite nothing changes."""
+        """Change the weights at a learning rate. Returns the norm of the gradient before clipping."""
 
     def save(self, folder: Path) -> None:
         """Write this rank's share of the state into a folder that all ranks see."""
@@ -42,7 +42,7 @@ class Engine(Protocol):
         """Take up the state of a folder. Raises CaravanError where it is not this engine's."""
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """All weights that a checkpoint of the model holds, whole; every rank must ask for all of them."""
+        """All weights that a checkpoint of the model holds, whole and each once; every rank must ask for all, one after the other."""
 
 
 class Torch:
@@ -52,7 +52,7 @@ class Torch:
     float32 as well, weights are their own masters. Sums over ranks begin while the last part's backward pass is still going on.
     """
 
-    def __init__(self, scorer: nn.Module, how: Train, ranks: Ranks) -> None:
+    def __init__(self, scorer: Any, how: Train, ranks: Ranks) -> None:
         self.scorer, self.how, self.ranks = scorer.to(ranks.device), how, ranks
         self.names, self.params = zip(*((n, p) for n, p in scorer.named_parameters() if p.requires_grad), strict=True)
         self.masters = [p if p.dtype in (torch.float32, torch.float64) else p.detach().float() for p in self.params]
@@ -131,4 +131,11 @@ class Torch:
         self.optimizer.load_state_dict(state)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.scorer.model.state_dict().items()
+        yield from ((name, param.detach()) for name, param in self.scorer.model.named_parameters())
+        yield from kept_buffers(self.scorer.model)
+
+
+def kept_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What a checkpoint holds beside parameters."""
+    kept = model.state_dict().keys()
+    yield from ((name, buffer) for name, buffer in model.named_buffers() if name in kept)

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import warehouse
@@ -26,25 +25,31 @@ def write(
 ) -> None:
     """Write the folder, complete or not at all; all ranks take part."""
     kind = KINDS[recipe.save.export]
-    weights: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in engine.weights():
-        # Of weights under two names, such as tied embeddings, one is written; loading ties them again.
-        if ranks.first and (tensor.data_ptr() not in seen or not tensor.numel()):
-            seen.add(tensor.data_ptr())
-            weights[name] = tensor.detach().to("cpu", kind, copy=True).contiguous()
+    model = (engine.scorer.module if recipe.engine.kind == "deepspeed" else engine.scorer).model
+    part = folder.with_name(f".{folder.name}.part")
     if ranks.first:
-        part = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        model: Any = engine.scorer.model
         if recipe.lora:
             model.save_pretrained(part / "adapter")
+    if recipe.lora:
+        model.merge_adapter()  # training cannot go on after that
+    weights: dict[str, Tensor] = {}
+    for name, tensor in engine.weights():
+        if ranks.first:
+            weights[name] = tensor.to("cpu", kind, copy=True).contiguous()
+    if ranks.first:
+        if recipe.lora:
             weights, model = merged(weights), model.get_base_model()
-        model.config.use_cache, model.config.dtype = True, kind
+        model.config.use_cache = True
         settings = model.generation_config
         settings.eos_token_id, settings.pad_token_id = chat.stop_id, chat.pad_id
         settings.use_cache = True
         model.save_pretrained(part, state_dict=weights)
+        config = part / "config.json"
+        # transformers writes the type that the model was trained in.
+        config.write_text(
+            json.dumps({**json.loads(config.read_text()), "dtype": str(kind).removeprefix("torch.")}, indent=2)
+        )
         tokenizer.save_pretrained(part)
         (part / "README.md").write_text(card, encoding="utf-8")
         told = {"step": state.step, "tokens": state.tokens, "held_out": state.held_out}
@@ -120,8 +125,3 @@ def of_sources(data: Data) -> dict[str, list[str]]:
         if row["mixture"] == data.mixture:
             found.setdefault(row["source"], Counter())[row["licence"]] += row["count_all"]
     return {source: [licence for licence, _ in counts.most_common()] for source, counts in found.items()}
-
-
-def merge_adapters(model: torch.nn.Module) -> None:
-    """Add the adapters to the weights under them. Training cannot go on after that."""
-    model.merge_adapter()

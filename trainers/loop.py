@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -123,14 +124,14 @@ class Loop:
         norm = self.engine.step(rate)
         if not math.isfinite(norm):
             raise CaravanError(
-                f"The gradient of step {number + 1} is not finite ({norm}); its loss is {total / step.counts.tokens:.4g} a token. No weight "
-                "was changed by it, and the last checkpoint is good. Lower train.learning_rate, set train.clip, or look at its examples: "
+                f"The gradient of step {number + 1} is not finite ({norm}); its loss is {total / step.counts.tokens:.4g} a token. The last "
+                "checkpoint is from before it. Lower train.learning_rate, set train.clip, or look at its examples: "
                 f"{self.examples.origin(int(self.chosen[step.examples[0]]))} and {len(step.examples) - 1} more."
             )
         total, seen = self.ranks.add([total, tokens])
         return total / step.counts.tokens, norm, rate, int(seen)
 
-    def batch(self, numbers: Sequence[int]) -> Batch:
+    def batch(self, numbers: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """A part of these examples on the device; an empty one where this rank only keeps the others company."""
         found = [self.examples[int(i)] for i in numbers]
         made = packed(found) if self.recipe.engine.packing or not found else padded(found, self.pad)

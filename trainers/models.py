@@ -81,7 +81,7 @@ def adapt(model: Any, lora: Lora, seed: int, recompute: bool = False) -> Any:
     torch.manual_seed(seed)
     if recompute:
         model.enable_input_require_grads()
-    made = get_peft_model(
+    made: Any = get_peft_model(
         model,
         LoraConfig(
             r=lora.rank,

@@ -8,6 +8,7 @@ with no padding. So the order of data, and with the loss as a sum the gradient, 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ def shuffled(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
         return np.argsort(_mixed(np.arange(count, dtype=np.uint64) + start), kind="stable")
 
 
-def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _mixed(x: Any) -> Any:
     """SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64 bits."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

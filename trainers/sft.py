@@ -83,8 +83,6 @@ def train(recipe: Sft, names: Sequence[str], output: Path, joined: Ranks) -> int
         return 130
     model = output / "model"
     if not model.is_dir():
-        if recipe.lora:
-            engine.scorer.model.merge_adapter()
         export.write(
             model,
             engine,

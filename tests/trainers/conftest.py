@@ -1,10 +1,13 @@
 """Fixtures of the trainers' tests: a tokenizer trained on the spot, real conversations, a tiny model in float64."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+# Small tensors: a second thread costs more than it does, the more so where tests run beside one another.
+os.environ["OMP_NUM_THREADS"] = "1"
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 MARKS = ("<|system|>", "<|user|>", "<|assistant|>")

@@ -1,7 +1,5 @@
 """Loss and gradient of a step in float64: the same however the step is cut into parts, packed, padded, chunked and spread over ranks."""
 
-from pathlib import Path
-
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -13,7 +11,6 @@ from trainers.batches import packed, padded  # noqa: E402
 from trainers.config import Model  # noqa: E402
 from trainers.losses import MODES, Counts, reduce  # noqa: E402
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
 
@@ -131,13 +128,3 @@ def test_reduction_by_hand():
         "seq_mean": (2 + 4.5) / 4,
         "tulu_microbatch_mean": 13 / 4 / 2,
     }
-
-
-RANKS = REPOSITORY / "tests" / "trainers" / "one_step.py"
-WAYS = {
-    "torch": ("fp64", ["engine.kind=torch"]),
-    "zero0": ("fp64", ["engine.kind=deepspeed", "engine.zero=0"]),
-    "zero1": ("fp32", ["engine.kind=deepspeed", "engine.zero=1"]),
-    "zero2": ("fp32", ["engine.kind=deepspeed", "engine.zero=2"]),
-    "zero3": ("fp32", ["engine.kind=deepspeed", "engine.zero=3"]),
-}
