@@ -6,30 +6,35 @@ the driver, and a job that is stopped loses nothing that was paid for.
 """
 
 import argparse
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
 
 import warehouse
 from inference import models
 from inference.models import Card
-from inference.request import Request
 from inference.send import Summary
 from pipelines.errands import Errand
-from warehouse import contracts
+from pipelines.requests import ID, REQUEST, chat, with_requests
 from warehouse.commit import Job
 from warehouse.errors import CaravanError
 from warehouse.refs import Resolved, resolve
 from warehouse.spark import read
 
-REQUESTS, RESPONSES = "llm.requests", "llm.responses"
-REQUEST = tuple(contracts.load(REQUESTS).names)
-ID = "request_id"
+__all__ = [
+    "Unanswered",
+    "add_options",
+    "ask",
+    "cards",
+    "chat",
+    "is_open",
+    "known_sources",
+    "names",
+    "positive",
+    "with_requests",
+]
+RESPONSES = "llm.responses"
 
 
 class Unanswered(CaravanError):
@@ -74,56 +79,6 @@ def cards(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Card]:
     """The model cards of these names. Raises CaravanError for an unknown one and for one without a URL."""
     known = models.cards(options.models)
     return {name: models.find(known, name) for name in names}
-
-
-def chat(user: Column, system: Column | None = None) -> Column:
-    """The column `messages` of one user turn."""
-    turns = [("system", system)] if system is not None else []
-    return F.array(
-        *(F.struct(F.lit(role).alias("role"), text.alias("content")) for role, text in [*turns, ("user", user)])
-    )
-
-
-def with_requests(
-    rows: DataFrame,
-    cards: Mapping[str, Card],
-    *,
-    model: Column | str,
-    messages: Column | None = None,
-    prompt: Column | None = None,
-    parameters: Column | Mapping[str, Any],
-    sample: Column | int = 0,
-    template: Column | str = "",
-) -> DataFrame:
-    """The rows with the columns of llm.requests added. A string is a value, not a column's name.
-
-    `model` names cards; one of `messages` and `prompt` is given. `parameters` are one mapping for all, or a column of JSON objects.
-    """
-    providers = F.create_map(*(F.lit(each) for name, card in cards.items() for each in (name, card.provider)))
-    named = model if isinstance(model, Column) else F.lit(model)
-    told = parameters if isinstance(parameters, Column) else F.lit(json.dumps(dict(parameters)))
-    given = {
-        "provider": providers[named],
-        "model": named,
-        "messages": (F.lit(None) if messages is None else messages).cast(
-            "array<struct<role: string, content: string>>"
-        ),
-        "prompt": (F.lit(None) if prompt is None else prompt).cast("string"),
-        "parameters": told,
-        "sample": (sample if isinstance(sample, Column) else F.lit(sample)).cast("int"),
-        "template": template if isinstance(template, Column) else F.lit(template),
-    }
-    asked = rows.withColumns(given)
-    return asked.mapInArrow(_identified, StructType([*asked.schema.fields, StructField(ID, StringType())]))
-
-
-def _identified(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        requests = [Request.from_row(row).row() for row in batch.select(list(REQUEST[1:])).to_pylist()]
-        columns = {name: batch[name] for name in batch.schema.names}
-        for name in ("parameters", ID):
-            columns[name] = pa.array([row[name] for row in requests], pa.string())
-        yield pa.RecordBatch.from_pydict(columns)
 
 
 def ask(

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.asking import chat
+from pipelines.requests import chat
 from pipelines.synthesis import constraints
 from pipelines.synthesis.choice import rng, spread
 from pipelines.synthesis.skills import Skill

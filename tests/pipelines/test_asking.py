@@ -14,6 +14,7 @@ from inference import models, record
 from inference.journal import Journal
 from inference.request import Request, canonical
 from pipelines import asking, errands
+from pipelines.requests import REQUEST
 from tests.inference.conftest import server  # noqa: F401
 from warehouse.commit import Job
 from warehouse.errors import CaravanError
@@ -124,7 +125,7 @@ def test_asked_once(spark, warehouse_root, server, cards, capfd):  # noqa: F811
     assert f"wrote {resolve(w, 'llm.requests')} {resolve(w, 'llm.responses')}" in told
     assert "40 answered" in progress
     assert re.search(r"quick.*30.*no price known", told)
-    assert read(spark, resolve(w, "llm.requests")).exceptAll(rows.select(*asking.REQUEST)).isEmpty()
+    assert read(spark, resolve(w, "llm.requests")).exceptAll(rows.select(*REQUEST)).isEmpty()
 
     # More requests: only the new ones are asked. The answers are of these requests alone.
     answers = ask(spark, requests(spark, cards, 33), cards)

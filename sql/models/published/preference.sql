@@ -28,16 +28,33 @@ used as (
 
 ),
 
--- The id is of the text: where a record stands twice, either will do.
-texts as (
+-- The id is of the text: where a record stands twice, either will do. Aggregated texts would have to fit into memory.
+places as (
 
     select
         completion_id,
-        any_value(content) as content
+        min({source: source, file: file, row: row, branch: branch, sample: sample}) as place
 
     from completions
     semi join used using (completion_id, source)
     group by all
+
+),
+
+texts as (
+
+    select
+        places.completion_id,
+        completions.content
+
+    from places
+    inner join completions
+        on
+            completions.source = places.place.source
+            and completions.file = places.place.file
+            and completions.row = places.place.row
+            and completions.branch = places.place.branch
+            and completions.sample = places.place.sample
 
 ),
 
