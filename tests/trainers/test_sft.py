@@ -145,9 +145,11 @@ def test_ctrl_c_stops_with_a_checkpoint(whole, recipe, rows_file, environment, t
     assert steps == [line for line in losses(whole[0]) if "loss" in line]
 
 
-EXACT = {"torch": ["model.precision=fp64"], "zero0": ["model.precision=fp64", "engine.kind=deepspeed"]}
+EXACT = {"torch": ["model.precision=fp64"]}
+# DeepSpeed adds up gradients in float32 at most.
 ROUNDED = {
     "single": [],
+    "zero0": ["engine.kind=deepspeed"],
     "zero1": ["engine.kind=deepspeed", "engine.zero=1"],
     "zero2": ["engine.kind=deepspeed", "engine.zero=2"],
     "zero3": ["engine.kind=deepspeed", "engine.zero=3"],
