@@ -113,7 +113,9 @@ def pool(
     if unknown := sorted(set(on_policy) - {member.name for member in members}):
         raise CaravanError(f"--on-policy names {unknown[0]}, which is not in the pool.")
     members = [replace(m, policy=ON) if m.name in on_policy else m for m in [*members, *more]]
-    members = [replace(m, parameters=_floats({"max_tokens": MAX_TOKENS, **m.parameters, **parameters})) for m in members]
+    members = [
+        replace(m, parameters=_floats({"max_tokens": MAX_TOKENS, **m.parameters, **parameters})) for m in members
+    ]
     return Pool(tuple(members), each or stated or min(EACH, len(members))).check()
 
 

@@ -143,7 +143,9 @@ class Sft(Recipe):
         if self.engine.kind == "torch" and (self.engine.zero or self.engine.offload):
             raise ValueError("engine.zero and engine.offload are DeepSpeed's: they need engine.kind = 'deepspeed'")
         if self.model.precision == "fp64" and self.engine.kind == "deepspeed":
-            raise ValueError("DeepSpeed adds up gradients in at most 32 bits: model.precision fp64 needs engine.kind = 'torch'")
+            raise ValueError(
+                "DeepSpeed adds up gradients in at most 32 bits: model.precision fp64 needs engine.kind = 'torch'"
+            )
         if self.lora and self.engine.zero == 3:
             raise ValueError("adapters need whole weights on every rank: [lora] goes with engine.zero up to 2")
         return self
