@@ -148,7 +148,7 @@ def predict(recipe: Sft, shape: Shape, gpu: Gpu, count: int, *, hardware: Hardwa
     tokens = recipe.train.batch * mean
     steps = recipe.train.epochs * hardware.examples / recipe.train.batch
     useful = shape.operations(mean, False) * tokens / (step * count * gpu.operations)
-    waits = "work" if parts * work >= step / 2 else "the network"
+    waits = "work" if parts * work >= parts * traffic + after else "the network"
     return Prediction(memory, tokens / step, steps * step / 3600, useful, waits)
 
 
@@ -156,18 +156,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     recipe = load(options.recipe, Sft, options.set)
     told = recipe.hardware or Hardware(gpus="1xH100")
-    hardware = told.model_copy(
-        update={
-            "gpus": options.gpus or told.gpus,
-            "examples": options.examples or told.examples or 100_000,
-            "mean_tokens": options.mean_tokens or told.mean_tokens or 700,
-        }
-    )
+    examples = options.examples or told.examples or 100_000
+    mean = options.mean_tokens or told.mean_tokens or 566
+    hardware = Hardware(gpus=options.gpus or told.gpus, examples=examples, mean_tokens=mean)
     gpu, count = gpus(hardware.gpus)
     shape = shape_of(recipe)
     packed = predict(recipe, shape, gpu, count, hardware=hardware)
     single = predict(recipe, shape, gpu, count, hardware=hardware, packing=False)
-    tokens = recipe.train.epochs * hardware.examples * hardware.mean_tokens  # type: ignore[operator]
+    tokens = recipe.train.epochs * examples * mean
     print(
         f"{recipe.model.path}: {shape.parameters / 1e9:.2f} billion parameters; {tokens / 1e6:,.0f} million tokens on {hardware.gpus}, "
         f"ZeRO-{recipe.engine.zero}"
@@ -233,7 +229,7 @@ def parser() -> argparse.ArgumentParser:
     add("--gpus", metavar="NxKIND", help=f"such as 32xH100; kinds: {', '.join(GPUS)} (default: the recipe's)")
     add("--price", type=float, default=2.5, metavar="DOLLARS", help="of an hour of a GPU (default: 2.5, an assumption)")
     add("--examples", type=int, metavar="N", help="rows that are trained on (default: the recipe's, else 100,000)")
-    add("--mean-tokens", type=float, metavar="N", help="of a row (default: the recipe's, else 700)")
+    add("--mean-tokens", type=float, metavar="N", help="of a row (default: the recipe's, else 566)")
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="settings over the recipe's")
     return parser
 

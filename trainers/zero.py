@@ -5,6 +5,7 @@ as their examples fill. So its own count of parts is 1, the end of a step is tol
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class DeepSpeed:
 
     def __init__(self, recipe: Sft, ranks: Ranks) -> None:
         self.stage, self.ranks = recipe.engine.zero, ranks
+        os.environ.setdefault("LOCAL_RANK", "0")
         if not dist.is_initialized():
             backend = "nccl" if ranks.device.type == "cuda" else "gloo"
             dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)

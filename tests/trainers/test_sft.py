@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,9 @@ from warehouse.read import arrow  # noqa: E402
 from warehouse.refs import resolve  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    PORT = free.getsockname()[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -194,3 +198,75 @@ def test_rows_of_the_warehouse(recipe, rows_file, environment, tmp_path):
         for row in sorted(rows["checkpoints"], key=lambda r: (r["step"], r["kind"]))
     ]
     assert kinds == [(1, "state", True), (2, "model", True), (2, "state", True)]
+
+
+def test_adapters(recipe, rows_file, environment, tmp_path):
+    """The merged model scores as the one with adapters did, and is not the one it started from."""
+    from safetensors.torch import load_file
+
+    output = tmp_path / "run"
+    settings = [
+        "lora.rank=4",
+        "lora.dropout=0.1",
+        "save.export=fp32",
+        "engine.recompute=true",
+        "train.learning_rate=1e-2",
+    ]
+    finished(command(recipe, rows_file, output, *settings), environment)
+    found = [line["held_out_loss"] for line in losses(output) if "held_out_loss" in line]
+    assert found[0] > found[-1]
+    assert (output / "model/adapter/adapter_config.json").exists()
+    weights = load_file(output / "model/model.safetensors")
+    start = load_file(recipe_model(recipe) / "model.safetensors")
+    assert weights.keys() == start.keys()
+    changed = {name for name, weight in weights.items() if not torch.equal(weight, start[name])}
+    assert changed == {name for name in start if "_proj" in name}
+    # The same held-out rows, scored by the merged model: a run of no consequence from it.
+    again = tmp_path / "again"
+    finished(
+        command(recipe, rows_file, again, f"model.path={output}/model", "train.steps=1", "train.learning_rate=1e-20"),
+        environment,
+    )
+    assert losses(again)[-1]["held_out_loss"] == pytest.approx(found[-1], rel=1e-5)
+
+
+def recipe_model(recipe):
+    return Path(re.search('path = "(.*)"', recipe.read_text())[1])
+
+
+def test_a_lost_rank_is_named(recipe, rows_file, environment, tmp_path):
+    """Two ranks without torchrun, which would notice first: one is stopped dead, the other says so and ends."""
+    arguments = command(
+        recipe, rows_file, tmp_path / "run", "engine.patience=4", "train.epochs=1000", "train.steps=100000"
+    )
+    both = []
+    for rank in range(2):
+        meeting = {
+            "RANK": str(rank),
+            "WORLD_SIZE": "2",
+            "LOCAL_RANK": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(PORT),
+        }
+        both.append(
+            subprocess.Popen(
+                arguments,
+                env={**environment, **meeting},
+                stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                text=True,
+                cwd=REPOSITORY,
+            )
+        )
+    for line in both[0].stderr:
+        if line.startswith("step 3/"):
+            both[1].send_signal(signal.SIGSTOP)
+            break
+    _, said = both[0].communicate(timeout=120)
+    both[1].kill()
+    both[1].communicate()
+    assert both[0].returncode == 75
+    assert re.search(
+        r"error: rank 0 of 2 ends at step \d+: rank 1 has shown no sign of life for \d+ s, last at step \d+ on ", said
+    )
+    assert "goes on from the last checkpoint" in said
