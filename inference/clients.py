@@ -136,7 +136,7 @@ def _read_openai(found: Mapping[str, Any]) -> dict[str, Any]:
         "input_tokens": usage.get("prompt_tokens"),
         "output_tokens": usage.get("completion_tokens"),
         "logprobs": None if logprobs is None else json.dumps(logprobs, separators=(",", ":")),
-        "error": _utf8((message or {}).get("refusal")),
+        "error": _utf8((message or {}).get("refusal")) or None,
     }
 
 

@@ -165,7 +165,8 @@ class Journal:
 
 def _answered(response: Response) -> bytes:
     fields = json.dumps(response.to_json(), ensure_ascii=False, separators=(",", ":"))
-    return b'%s%s","response":%s}\n' % (ANSWERED, response.request_id.encode(), fields.encode())
+    # A server's words may hold halves of surrogate pairs, which no file of UTF-8 can.
+    return b'%s%s","response":%s}\n' % (ANSWERED, response.request_id.encode(), fields.encode(errors="replace"))
 
 
 def read(segment: Path) -> Iterator[Response]:

@@ -175,7 +175,7 @@ class _Run:
                 self.tasks.add(task)
                 self.waiting.add(task)
                 task.add_done_callback(self.tasks.discard)
-        except CaravanError as error:
+        except Exception as error:  # whatever it is, answers in flight come in first
             self._halt(error=error)
 
     async def _fed(self) -> AsyncIterator[Request]:
@@ -240,6 +240,8 @@ class _Run:
                 lane.well(place)
                 lane.used(tokens, (response.input_tokens or 0) + (response.output_tokens or 0))
                 self._keep(response)
+                if response.cost is None and response.content is not None:
+                    self.budget.doubtful += most  # the server does not say what it used
                 return True
             except Trouble as trouble:
                 met = trouble
@@ -347,7 +349,7 @@ class _Run:
             )
         if budget.doubtful:
             notes.append(
-                f"Up to ${budget.doubtful:,.4f} more may be charged for attempts whose answer was lost on the way."
+                f"Up to ${budget.doubtful:,.4f} more may be charged for attempts whose answer was lost on the way, or did not say what it used."
             )
         if self.asked_again:
             notes.append(

@@ -91,8 +91,8 @@ class Exhausted(Exception):
 class Budget:
     """Money of a run. What a request may cost at most is reserved before it is asked and released when its answer is there.
 
-    `spent` is what answers cost. `doubtful` is what attempts may have cost whose answer was lost (a time-out, a cut connection): it
-    counts as spent, because a provider may charge for it.
+    `spent` is what answers cost. `doubtful` is what attempts may have cost whose answer was lost (a time-out, a cut connection) or
+    does not say how many tokens it took: it counts as spent, because a provider may charge for it.
     """
 
     def __init__(self, limit: float | None) -> None:

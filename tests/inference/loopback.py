@@ -45,6 +45,7 @@ class Faults:
     first_status: int = 503
     key: str | None = None  # the only key that is let in
     echo_key: bool = False  # errors repeat the key that was sent, as careless servers do
+    silent: bool = False  # answers do not say what they used
     too_long: int | None = None  # characters of a prompt that are refused as too long
     speaker: str | None = None  # "module:function" that says the text, of a body and how often it came before
     log: str | None = None  # file that gets a line for each charge, so that counts outlive the server
@@ -167,7 +168,10 @@ async def _one(request: web.Request, body: dict[str, Any], key: str, answer: Any
         wait = faults.latency + state.random.random() * faults.jitter + (faults.slow_seconds if fate == "slow" else 0)
         if wait:
             await asyncio.sleep(wait)
-        state.served[key] = json.dumps(answer(body, key, fate, _said(state, body))).encode()
+        told = answer(body, key, fate, _said(state, body))
+        if faults.silent:
+            del told["usage"]
+        state.served[key] = json.dumps(told).encode()
         state.running.pop(key).set_result(None)
     else:
         state.counts["from memory"] += 1

@@ -160,6 +160,15 @@ def test_lost_answers_count_against_the_budget(loop: Server, tmp_path: Path, jou
     assert any("may be charged" in note for note in found.notes)
 
 
+def test_answers_that_do_not_say_what_they_used_count_as_the_most(loop: Server, tmp_path: Path, journal: Journal):
+    loop.faults(silent=True)
+    cards = loop.cards(tmp_path, a={"prices": PRICE})
+    found = send(asking(50), cards, journal, Sending(concurrency=4, budget=0.5, **QUIET))
+    assert (found.stopped, found.spent) == ("budget", 0)
+    assert 0 < found.answered == len(loop.paid()) < 50
+    assert 0.3 < found.doubtful <= 0.5
+
+
 @pytest.mark.parametrize(
     ("card", "parameters", "budget", "words"),
     [
@@ -194,13 +203,16 @@ def test_an_unknown_model(loop: Server, tmp_path: Path, journal: Journal):
         send(asking(3, "modela"), loop.cards(tmp_path, **{"model-a": {}}), journal, Sending(**QUIET))
 
 
-def test_an_error_while_reading_keeps_what_is_there(loop: Server, tmp_path: Path, journal: Journal):
+@pytest.mark.parametrize("kind", [CaravanError, OSError])
+def test_an_error_while_reading_keeps_what_is_there(
+    loop: Server, tmp_path: Path, journal: Journal, kind: type[Exception]
+):
     def broken() -> Iterator[Request]:
         yield from asking(2 * CHUNK)
-        raise CaravanError("line 3 is no request")
+        raise kind("line 3 is no request")
 
     loop.faults(latency=0.05)
-    with pytest.raises(CaravanError, match="line 3"):
+    with pytest.raises(kind, match="line 3"):
         send(broken(), loop.cards(tmp_path, a={}), journal, Sending(concurrency=4, **QUIET))
     assert kept(journal) == set(loop.paid())
 
