@@ -1,12 +1,12 @@
 """One request to one endpoint through the packages `openai` and `anthropic`: translation, the call, what came back.
 
-The packages build the request, sign it and send it; their own retries are off, because inference/send.py alone decides what is tried
-again. They are asked for the plain HTTP response, which `answer` reads, as it reads the lines of batches.
+The packages build the request, sign it and send it, over aiohttp, which takes half the time of their default; their own retries are off,
+because inference/send.py alone decides what is tried again. They are asked for the plain HTTP response, which `answer` reads, as it reads
+the lines of batches.
 """
 
 import difflib
 import json
-import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import anthropic
 import httpx2
 import openai
@@ -24,7 +25,6 @@ from inference.scrub import learn, scrub
 from warehouse.errors import CaravanError
 
 CONNECT = 10.0  # seconds to open a connection
-POOL = 32  # connections a client: looking for a free one takes a time that grows with their number
 WORDS = 500  # characters of a server's error that are kept
 FINISHED = {
     "end_turn": "stop",
@@ -166,33 +166,35 @@ def _utf8(text: str | None) -> str | None:
     return text
 
 
+# No server was met. What httpx2 calls these is of no use: its names for aiohttp's errors take a lost connection for one never made.
+UNMET = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError
+
+
 class Endpoint:
-    """A URL of a card, with the clients that speak to it. Raises CaravanError where the card's key is not set."""
+    """A URL of a card, with the client that speaks to it. Raises CaravanError where the card's key is not set."""
 
     def __init__(self, card: Card, url: str, *, concurrency: int, timeout: float) -> None:
         self.card, self.url, self.name = card, url, urlsplit(url).netloc
-        certificates = httpx2.create_ssl_context()  # takes long to read, and is the same for all
-        self._clients = [_client(card, url, timeout, certificates) for _ in range(-(-concurrency // POOL))]
-        self._turn = 0
+        self._client = _client(card, url, concurrency, timeout)
 
     async def ask(self, request: Request, attempt: int) -> Response:
         """Ask once. Raises Trouble for what may pass, CaravanError for what no retry mends and is not the request's fault."""
         card = self.card
         path = "/v1/messages" if card.provider == "anthropic" else _PATHS[request.messages is None]
-        self._turn = (self._turn + 1) % len(self._clients)
         start = monotonic()
         try:
-            reply = await self._clients[self._turn].post(
+            reply = await self._client.post(
                 path,
                 cast_to=httpx2.Response,
                 body=body(request, card),
                 options={"headers": {"Idempotency-Key": request.request_id}},
             )
-            found = json.loads(reply.content)
         except (openai.APIStatusError, anthropic.APIStatusError) as error:
             return await self._refused(request, attempt, error.response)
-        except (openai.APIConnectionError, anthropic.APIConnectionError) as error:
+        except (openai.APIConnectionError, anthropic.APIConnectionError, aiohttp.ClientError, ValueError) as error:
             raise self._broken(error) from None
+        try:
+            found = json.loads(reply.content)
         except ValueError:
             raise Trouble(f"{self.name} sent JSON that breaks off: {scrub(reply.text)[:WORDS]}", charged=True) from None
         seconds = monotonic() - start
@@ -205,14 +207,13 @@ class Endpoint:
         """Names of the models that are served there; empty where it does not say."""
         path = "/v1/models" if self.card.provider == "anthropic" else "/models"
         try:
-            reply = await self._clients[0].get(path, cast_to=httpx2.Response)
+            reply = await self._client.get(path, cast_to=httpx2.Response)
             return [str(each["id"]) for each in json.loads(reply.content)["data"]]
         except (openai.APIError, anthropic.APIError, ValueError, KeyError, TypeError):
             return []
 
     async def close(self) -> None:
-        for client in self._clients:
-            await client.close()
+        await self._client.close()
 
     async def _refused(self, request: Request, attempt: int, reply: httpx2.Response) -> Response:
         """What an HTTP status other than 200 means: Trouble, a CaravanError, or a response that will come again."""
@@ -239,25 +240,30 @@ class Endpoint:
             received_at=datetime.now(UTC),
         )
 
-    def _broken(self, error: openai.APIConnectionError | anthropic.APIConnectionError) -> Exception:
-        cause = error.__cause__
-        words = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-        if isinstance(cause, httpx2.LocalProtocolError | httpx2.UnsupportedProtocol):
-            return CaravanError(scrub(f"{self.url} cannot be asked ({words}). Is the key in {self.card.key} whole?"))
-        reached = not isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
-        return Trouble(f"{self.name}: {words}", charged=reached, reached=reached)
+    def _broken(self, error: BaseException) -> Exception:
+        """What it means that there was no HTTP response: Trouble, or a CaravanError."""
+        chain = [error]
+        while (cause := chain[-1].__cause__) is not None:
+            chain.append(cause)
+        # The packages wrap what httpx2 raises, which wraps most of what aiohttp raises.
+        met = next((each for each in chain if isinstance(each, aiohttp.ClientError)), error.__cause__ or error)
+        words = scrub(" ".join(f"{type(met).__name__}: {met}".split()))[:WORDS].rstrip(": ")
+        if isinstance(met, UNMET):
+            return Trouble(f"{self.name}: {words}", reached=False)
+        if isinstance(met, ValueError):
+            asked = f"Is the key in {self.card.key} whole?" if self.card.key else "Put right urls in the model card."
+            return CaravanError(f"{self.url} cannot be asked ({words}). {asked}")
+        return Trouble(f"{self.name}: {words}", charged=True)
 
 
 _PATHS = ("/chat/completions", "/completions")
 
 
-def _client(
-    card: Card, url: str, timeout: float, certificates: ssl.SSLContext
-) -> openai.AsyncOpenAI | anthropic.AsyncAnthropic:
+def _client(card: Card, url: str, concurrency: int, timeout: float) -> openai.AsyncOpenAI | anthropic.AsyncAnthropic:
     key = learn(card.secret())
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=2 * POOL)
+    limits = httpx2.Limits(max_connections=concurrency)
     patience = httpx2.Timeout(timeout, connect=min(CONNECT, timeout), pool=None)
-    http = httpx2.AsyncClient(verify=certificates, limits=limits, timeout=patience, follow_redirects=True)
+    http = openai.DefaultAioHttpClient(verify=httpx2.create_ssl_context(), limits=limits, timeout=patience)
     if card.provider == "anthropic":
         base = url.removesuffix("/v1")
         return anthropic.AsyncAnthropic(api_key=key, base_url=base, max_retries=0, timeout=patience, http_client=http)
