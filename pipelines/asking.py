@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("asking models", "Cards, keys, budgets and batches: docs/ask.md.").add_argument
     add("--models", metavar="FILE", help="TOML file of model cards of your own: URLs, protocol, key's variable, prices")
     add("--concurrency", type=positive, default=64, metavar="N", help="requests in flight (default: 64)")
-    add("--budget", type=float, metavar="DOLLARS", help="never spend more than this in this run")
+    add("--budget", type=_dollars, metavar="DOLLARS", help="never spend more than this in this run")
     add(
         "--patience",
         type=float,
@@ -143,6 +143,16 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def _dollars(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not amount >= 0:  # nor is nan, which no sum would pass
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of dollars")
+    return amount
+
+
 def _open(spark: SparkSession, responses: Resolved, wanted: DataFrame) -> DataFrame:
     return wanted.join(read(spark, responses).select(ID), on=ID, how="left_anti")
 
@@ -152,7 +162,8 @@ def _check(summary: Summary, missing: int, options: argparse.Namespace) -> None:
     if summary.stopped == "interrupted":
         raise KeyboardInterrupt
     if missing:
-        why = "the budget is spent" if summary.stopped == "budget" else f"they were tried for {options.patience:g} s"
+        why = "their batches brought none" if options.batch else f"they were tried for {options.patience:g} s"
+        why = "the budget is spent" if summary.stopped == "budget" else why
         words = f"{missing:,} requests have no answer: {why}. Run the same command again to go on with them"
         if not options.partial:
             raise Unanswered(f"{words}, or with --partial to go on without them. Nothing was written but the answers.")

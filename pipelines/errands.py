@@ -116,7 +116,10 @@ class Errand:
 
     def run(self, requests: DataFrame) -> Summary | None:
         """Ask requests that have no answer in llm.responses, and commit the answers; None where there are none to ask."""
-        tasks = self.spark.sparkContext.defaultParallelism if self.options.on == "executors" else None
+        tasks = None
+        if self.options.on == "executors":
+            self._check_executors()
+            tasks = min(self.spark.sparkContext.defaultParallelism, self.options.concurrency)
         files = write(requests.repartition(tasks) if tasks else requests, f"{self.staging}/{uuid.uuid4().hex}")
         staged = self.spark.read.schema(requests.schema).parquet(*map(hadoop, files)) if files else requests.limit(0)
         total = self.estimate(staged)
@@ -150,11 +153,9 @@ class Errand:
 
     def _on_executors(self, legs: list[Leg]) -> Summary:
         """A task a leg. What may be in flight, spent and asked a minute is dealt among them."""
-        if self.options.batch:
-            raise CaravanError("--batch goes from the driver: leave --on executors out.")
         share, budget = len(legs), self._budget()
         how = Sending(
-            concurrency=max(1, self.options.concurrency // share),
+            concurrency=self.options.concurrency // share,
             budget=None if budget is None else budget / share,
             patience=self.options.patience,
             progress=False,
@@ -166,6 +167,16 @@ class Errand:
         if problems := [one for one in found if isinstance(one, str)]:
             raise CaravanError(problems[0])
         return _sum([one for one in found if isinstance(one, Summary)])
+
+    def _check_executors(self) -> None:
+        """Raises CaravanError where requests belong to batches, of which the tasks' journals know nothing."""
+        if self.options.batch:
+            raise CaravanError("--batch goes from the driver: leave --on executors out.")
+        if batches.waiting(Path(self.folder)):
+            raise CaravanError(
+                f"Requests of the journal {self.folder} are in batches under way, and executors would ask and pay them again. Fetch those "
+                "first, with --batch, or leave --on executors out."
+            )
 
     def _budget(self) -> float | None:
         return None if self.options.budget is None else max(0.0, self.options.budget - self.options.spent)
@@ -189,8 +200,10 @@ class Errand:
         finally:
             if not own:
                 journal.close()
-        self.earlier = leg.files if own and batches.waiting(Path(leg.folder)) else ()
-        if not self.earlier:
+        waiting = own and batches.waiting(Path(leg.folder))
+        if own:
+            self.earlier = leg.files if waiting else ()
+        if not waiting:
             (Path(leg.folder) / MARKER).unlink()
 
 
@@ -206,6 +219,9 @@ def _send_leg(leg: Leg, cards: Mapping[str, Card], how: Sending, properties: Map
     """What a task does. A problem that a user can mend comes back as text, so that Spark does not try it again."""
     try:
         with Journal(leg.folder) as journal:
+            if how.budget is not None:  # of a task that Spark tries again, a part is spent
+                spent = sum(response.cost or 0.0 for response in journal.responses())
+                how = replace(how, budget=max(0.0, how.budget - spent))
             return send(read_requests(leg.files, properties), cards, journal, how)
     except CaravanError as error:
         return str(error)

@@ -11,8 +11,10 @@ from pyspark.sql import functions as F
 
 import warehouse
 from inference import models, record
+from inference.batches.ledger import Ledger, line
 from inference.journal import Journal
 from inference.request import Request, canonical
+from inference.send import Sending
 from pipelines import asking, errands
 from pipelines.requests import REQUEST
 from tests.inference.conftest import server  # noqa: F401
@@ -212,6 +214,28 @@ def test_one_budget_for_all_that_a_job_asks(spark, warehouse_root, server, cards
     assert 0 < spent <= 0.6
 
 
+def test_a_task_that_spark_tries_again_has_no_second_budget(spark, warehouse_root, server, cards, tmp_path):  # noqa: F811
+    rows = requests(spark, cards, 40, "dear").select(*REQUEST)
+    rows.coalesce(1).write.parquet(str(tmp_path / "rows"))
+    (file,) = (tmp_path / "rows").glob("*.parquet")
+    leg, how = errands.Leg(str(tmp_path / "leg"), (str(file),)), Sending(budget=0.6, progress=False)
+    first, second = (errands._send_leg(leg, models.cards(cards), how, {}) for _ in range(2))
+    assert (first.stopped, second.stopped) == ("budget", "budget")
+    assert 0 < first.spent <= first.spent + second.spent <= 0.6
+
+
+def test_executors_leave_alone_what_is_in_batches(spark, warehouse_root, server, cards, tmp_path):  # noqa: F811
+    rows = requests(spark, cards, 3)
+    ledger = Ledger(tmp_path / "journal")
+    chunk = ledger.new("quick", "http://here/v1", "/v1/chat/completions", 1)
+    ledger.path(chunk).write_bytes(line(rows.first().request_id, {}))
+    ledger.step(chunk, "created", batch="batch_1")
+    ledger.close()
+    with pytest.raises(CaravanError, match="are in batches under way, and executors would ask and pay them again"):
+        ask(spark, rows, cards, "--on", "executors", "--journal", str(tmp_path / "journal"))
+    assert server.counts().get("requests", 0) == 0
+
+
 def test_a_server_in_trouble(spark, warehouse_root, server, cards):  # noqa: F811
     rows = requests(spark, cards, 12)
     server.faults(key=KEY, status={"500": 0.3, "429": 0.2}, retry_after=0.05)
@@ -255,6 +279,10 @@ def test_what_is_refused(spark, warehouse_root, cards, capsys):
     with pytest.raises(SystemExit):
         options(cards, "--concurrency", "0")
     assert "'0' is no whole number from 1" in capsys.readouterr().err
+    for amount in ("nan", "-1", "much"):
+        with pytest.raises(SystemExit):
+            options(cards, f"--budget={amount}")
+        assert f"'{amount}' is no amount of dollars" in capsys.readouterr().err
     with pytest.raises(CaravanError, match=r"no model card 'quik'\. Did you mean quick"):
         asking.cards(options(cards), ["quik"])
     assert asking.names(" a, b,,c ") == ["a", "b", "c"]
