@@ -24,19 +24,21 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from inference import guard
-from inference.models import Card
+from inference.models import Card, Price
 from inference.scrub import scrub
 from warehouse.errors import CaravanError, run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VLLM = "the environment variable CARAVAN_VLLM, the folder of this Python, PATH, and .venv-vllm of the checkout (`make engine`)"
 UNSTATED = "LicenseRef-Unstated"
+FREE = (Price(date(2020, 1, 1), 0.0, 0.0),)  # a server of one's own: a budget need not reckon with it
 # Files beside the weights that change what a request is answered: format of chats, tokens, defaults of sampling, architecture.
 DESCRIBING = (
     "config.json",
@@ -150,7 +152,7 @@ class VllmServer:
 
     @property
     def card(self) -> Card:
-        return Card(self.name, "openai", self.licence, urls=(self.url,), context=self.context)
+        return Card(self.name, "openai", self.licence, urls=(self.url,), prices=FREE, context=self.context)
 
     def __enter__(self) -> Self:
         command = [self.program, "serve", self.model, "--host", "127.0.0.1", "--port", str(self.port)]
@@ -253,6 +255,8 @@ def write_card(card: Card, path: Path) -> None:
     """A file for --models that holds this card alone."""
     keys = {"provider": card.provider, "licence": card.licence, "urls": list(card.urls), "context": card.context}
     lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value is not None]
+    prices = [f"{{ since = {each.since}, input = {each.input:g}, output = {each.output:g} }}" for each in card.prices]
+    lines.append(f"prices = [{', '.join(prices)}]")
     path.write_text("\n".join([f'[model."{card.name}"]', *lines, ""]), encoding="utf-8")
 
 

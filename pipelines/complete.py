@@ -32,7 +32,7 @@ import warehouse
 from inference import models
 from inference.models import Card
 from inference.request import canonical
-from inference.vllm_server import VllmServer, checkpoint_name
+from inference.vllm_server import FREE, VllmServer, checkpoint_name
 from pipelines import asking, pools
 from pipelines.pools import Member, Pool
 from warehouse import contracts, licences
@@ -42,7 +42,7 @@ from warehouse.read import arrow
 from warehouse.refs import Resolved, resolve
 from warehouse.spark import read, session, write
 
-TABLE, SOURCES = "raw.completions", "raw.sources"
+TABLE, SOURCES, LABELS = "raw.completions", "raw.sources", "attr.labels"
 ADAPTER = "pipelines.complete@1"
 ROWS_A_FILE = 500_000
 EXAMPLES = """examples:
@@ -51,6 +51,8 @@ EXAMPLES = """examples:
     spark-submit pipelines/complete.py --name pool_v1 --pool pool.toml --sources wildchat,flan_v2 --limit 100 --budget 20
   on-policy: a checkpoint against three of four other models:
     spark-submit pipelines/complete.py --name on_policy_v1 --checkpoint runs/sft/final --pool a,b,c,d --each 4
+  prompts that state constraints, by `personas.py detect`:
+    spark-submit pipelines/complete.py --name pool_wildchat_if --pool pool.toml --sources wildchat --labelled states_constraints
   eight answers of one model, for prompts of mathematics, at half the price and within a day:
     spark-submit pipelines/complete.py --name eight --pool gpt-4o-2024-08-06 --samples 8 --where "skill = 'math'" --batch
 
@@ -66,8 +68,9 @@ def parser() -> argparse.ArgumentParser:
     add("--name", required=True, help="of the campaign: source of its rows in raw.completions")
     add("--prompts", default="raw.prompts", metavar="REF", help="what to answer (default: raw.prompts)")
     add("--sources", type=asking.names, metavar="NAMES", help="only prompts of these sources (default: all)")
+    add("--labelled", metavar="LABEL", help="only prompts of which a model says it, such as states_constraints")
     add("--where", metavar="SQL", help="only prompts for which this holds, such as \"skill = 'math'\"")
-    add("--limit", type=int, metavar="N", help="only N of these prompts, the same ones each time")
+    add("--limit", type=asking.positive, metavar="N", help="only N of these prompts, the same ones each time")
     add("--pool", metavar="FILE|NAMES", help="a TOML file, or names of model cards with commas")
     add(
         "--on-policy",
@@ -79,7 +82,12 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoint", metavar="FOLDER", help="serve this checkpoint with vLLM; it is on-policy")
     add("--checkpoint-licence", default="LicenseRef-Unstated", metavar="SPDX", help="what binds the checkpoint's text")
     add("--vllm", default="", metavar="ARGUMENTS", help="arguments of `vllm serve` for the checkpoint, in one string")
-    add("--each", type=int, metavar="N", help="models that answer a prompt (default: the pool file's, else 4)")
+    add(
+        "--each",
+        type=asking.positive,
+        metavar="N",
+        help="models that answer a prompt (default: the pool file's, else 4)",
+    )
     add("--samples", type=asking.positive, default=1, metavar="N", help="answers of each model (default: 1)")
     add("--seed", type=int, default=42, help="of the choice of models (default: 42)")
     add("--temperature", type=float, help="of all models (default: the pool file's, else the provider's)")
@@ -99,18 +107,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pool = pools.pool(options.pool, options.each, options.on_policy, given, [checkpoint] if checkpoint else [])
     cards = _cards(options, pool)
     prompts, before = resolve(w, options.prompts), resolve(w, SOURCES)
-    print("reads", prompts, before)
+    labels = [resolve(w, LABELS)] if options.labelled else []
+    print("reads", prompts, before, *labels)
     campaign = Campaign(options, pool, prompts, _row(w, before, options.name))
     spark = session("complete")
-    job = Job("pipelines.complete", {k: v for k, v in vars(options).items() if v}, [prompts])
+    job = Job("pipelines.complete", {k: v for k, v in vars(options).items() if v}, [prompts, *labels])
     sources = asking.known_sources(spark, prompts, options.sources)
+    rows = read(spark, prompts)
+    for ref in labels:
+        rows = labelled(rows, read(spark, ref), options.labelled)
     try:
-        chosen = selected(read(spark, prompts), sources, options.where, options.limit)
+        chosen = selected(rows, sources, options.where, options.limit)
         plan = planned(chosen, pool, cards, options.seed, options.samples).persist(StorageLevel.DISK_ONLY)
     except (AnalysisException, ParseException) as error:
         raise CaravanError(f"--where {options.where!r} is no condition on {prompts}: {_first_line(error)}") from error
     if plan.isEmpty():
-        raise CaravanError(f"No prompt of {prompts} is left to answer: check --sources, --where and --limit.")
+        raise CaravanError(
+            f"No prompt of {prompts} is left to answer: check --sources, --labelled, --where and --limit."
+        )
     with ExitStack() as stack:
         if checkpoint and not options.dry_run and asking.is_open(spark, w, plan, checkpoint.name):
             cards = {**cards, checkpoint.name: stack.enter_context(_serving(options)).card}
@@ -157,8 +171,11 @@ class Campaign:
 
     @property
     def filter(self) -> str | None:
-        told = {"source is": self.options.sources and " or ".join(self.options.sources), "where": self.options.where}
-        told["prompts at most"] = self.options.limit
+        told = {
+            "source is": self.options.sources and " or ".join(self.options.sources),
+            "labelled": self.options.labelled,
+        }
+        told |= {"where": self.options.where, "prompts at most": self.options.limit}
         return "; ".join(f"{key} {value}" for key, value in told.items() if value) or None
 
     def write(
@@ -196,6 +213,12 @@ class Campaign:
             w, SOURCES, pa.Table.from_pylist([row], contracts.load(SOURCES).arrow_schema()), job, {"source": [name]}
         )
         print(f"wrote {TABLE}@{snapshot} {SOURCES}@{described}: {name}, {rows:,} responses")
+
+
+def labelled(prompts: DataFrame, labels: DataFrame, label: str) -> DataFrame:
+    """The rows of raw.prompts of which some model says that the label of attr.labels is true."""
+    said = labels.where((F.col("label") == label) & F.col("value"))
+    return prompts.join(said, on="prompt_id", how="left_semi")
 
 
 def selected(prompts: DataFrame, sources: Sequence[str] | None, where: str | None, limit: int | None) -> DataFrame:
@@ -242,7 +265,7 @@ def counted(outcome: DataFrame) -> list[Row]:
         F.count_if(F.col("status") == "refused").alias("refused"),
         F.count_if(F.col("status") == "failed").alias("failed"),
         F.coalesce(F.sum(F.length(content)), F.lit(0)).alias("characters"),
-        F.bit_xor(F.xxhash64("request_id", content, "source", "file", "row")).alias("hash"),
+        F.bit_xor(F.xxhash64("request_id", content, "source", "file", "row", "branch", "licence")).alias("hash"),
     )
     return groups.collect()
 
@@ -301,7 +324,7 @@ def _cards(options: argparse.Namespace, pool: Pool) -> dict[str, Card]:
     """The card of each model of the pool; of a checkpoint one without a URL, for as long as it is not served."""
     known = models.cards(options.models)
     return {
-        m.name: Card(m.name, "openai", options.checkpoint_licence, urls=("http://not-yet-served",))
+        m.name: Card(m.name, "openai", options.checkpoint_licence, urls=("http://not-yet-served",), prices=FREE)
         if m.checkpoint
         else models.find(known, m.name)
         for m in pool.members

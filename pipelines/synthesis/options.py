@@ -39,7 +39,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     commands = parsed.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, words: str, asks: bool) -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=words, description=words)
+        one = commands.add_parser(name, help=words, description=words, epilog="examples: personas.py --help")
         if asks:
             add_options(one)
         return one

@@ -19,7 +19,7 @@ import pytest
 
 from inference import guard, vllm_server
 from inference.models import Card, cards
-from inference.vllm_server import VllmServer, checkpoint_name, executable
+from inference.vllm_server import FREE, VllmServer, checkpoint_name, executable
 from tests.machine import REPOSITORY
 from warehouse.errors import CaravanError
 
@@ -102,6 +102,7 @@ def test_the_card_says_what_is_served(owner, smollm2):
     assert owner.card.provider == "openai"
     assert owner.card.licence == "Apache-2.0"
     assert owner.card.context == 2048
+    assert owner.card.prices == FREE
     assert owner.card.key is None
 
 

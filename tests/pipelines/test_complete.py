@@ -9,6 +9,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import warehouse
@@ -19,6 +20,7 @@ from tests.inference.conftest import server  # noqa: F401
 from tests.pipelines import pool_rows
 from tests.pipelines.pool_rows import md5
 from warehouse import doctor
+from warehouse.commit import Job, commit_arrow
 from warehouse.errors import CaravanError
 from warehouse.refs import resolve
 
@@ -232,12 +234,33 @@ def test_some_of_the_prompts(spark, filled, tmp_path, server, capfd):  # noqa: F
     assert found == ("where skill = 's1' and source = 'alpha'",)
 
 
+def test_prompts_of_which_a_model_says_something(spark, filled, tmp_path, server):  # noqa: F811
+    said = {"Name a river.": True, "Shared question": True, "How old is the sea?": False, "How far is the moon?": None}
+    told = [
+        {
+            "label": "states_constraints",
+            "prompt_id": prompt_id([{"role": "user", "content": text}]),
+            "model": model,
+            "template": "t@1",
+            "value": value and model == "a",
+            "request_id": md5(text),
+        }
+        for text, value in said.items()
+        for model in ("a", "b")
+    ]
+    commit_arrow(filled, "attr.labels", pa.Table.from_pylist(told), Job("tests"))
+    run_complete(tmp_path, "--labelled", "states_constraints", "--sources", "beta", pool="a")
+    assert rows("row", "source = 'pool'") == [(1,), (2,)]
+    assert rows("filter", "source = 'pool'", "raw.sources") == [("source is beta; labelled states_constraints",)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--where", "skil = 'x'"], "--where \"skil = 'x'\" is no condition on raw.prompts@"),
         (["--where", "skill = "], "is no condition on raw.prompts@"),
         (["--where", "skill = 's9'"], "is left to answer"),
+        (["--labelled", "kind"], "is left to answer"),
         (["--sources", "gamma"], "holds no rows of gamma. Its sources: alpha, beta"),
         (["--pool", "a,nobody"], "There is no model card 'nobody'"),
         (["--pool", "none.toml"], "There is no pool file none.toml"),
