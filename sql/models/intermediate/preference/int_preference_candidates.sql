@@ -29,9 +29,38 @@ used_prompts as (
 
 ),
 
-duplicates as (
+listed as (
 
     select * from {{ ref('stg_duplicates') }}
+
+),
+
+-- Two parts may hold responses to one row, which is a repetition too, also where no other row has its prompt.
+duplicates as (
+
+    select * from listed
+
+    union all by name
+
+    select distinct
+        pairs.prompt_source as source,
+        pairs.prompt_file as file,
+        pairs.row,
+        pairs.branch,
+        'exact' as kind,
+        pairs.prompt_id as cluster_id,
+        true as keeper,
+        false as against_others
+
+    from pairs
+    left join listed
+        on
+            listed.source = pairs.prompt_source
+            and listed.file = pairs.prompt_file
+            and listed.row = pairs.row
+            and listed.branch = pairs.branch
+            and listed.kind = 'exact'
+    where listed.source is null
 
 ),
 
