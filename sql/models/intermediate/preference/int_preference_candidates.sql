@@ -70,6 +70,7 @@ asked as (
         parts.mixture,
         parts.part,
         parts.pairs as allowed_pairs,
+        parts.rows as asked_pairs,
         pairs.judge,
         pairs.policy,
         pairs.seed,
@@ -112,17 +113,18 @@ licensed as (
 
 ),
 
+-- The part that asks for fewer pairs keeps a prompt that others have too, so that it does not fall short of it.
 {{ repeats(
     pair_key,
-    'licensed.number, duplicates.keeper desc, licensed.source, licensed.file, licensed.row, licensed.branch, licensed.part, '
-    ~ 'licensed.completion_source, licensed.group_id',
+    'licensed.asked_pairs nulls last, licensed.part, licensed.number, duplicates.keeper desc, licensed.source, licensed.file, '
+    ~ 'licensed.row, licensed.branch, licensed.completion_source, licensed.group_id',
     'licensed.allowed_pairs'
 ) }},
 
 judged as (
 
     select
-        licensed.* exclude (forbidden, why, what, allowed_pairs),
+        licensed.* exclude (forbidden, why, what, allowed_pairs, asked_pairs),
         coalesce(licensed.why, repeats.reason) as reason,
         if(licensed.why is null, repeats.cluster_id, licensed.what) as detail
 
