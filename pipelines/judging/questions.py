@@ -28,7 +28,7 @@ def candidates(completions: DataFrame, sources: Sequence[str] | None) -> DataFra
     """raw.completions -> (completion_id, prompt_id, content), each completion once; blank ones, of which there is nothing to say, left out."""
     taken = completions.where(F.col("source").isin(list(sources))) if sources else completions
     return (
-        taken.where("trim(content) != ''")
+        taken.where(F.col("content").rlike(r"(?U)\S"))
         .select("completion_id", "prompt_id", "content")
         .dropDuplicates(["completion_id"])
     )
