@@ -27,6 +27,8 @@ _CONFIGURATION = {
     "spark.log.level": "ERROR",
     # Tasks write files of their own, and two attempts at one would write the same.
     "spark.speculation": "false",
+    # Without a limit the text of a plan that holds others, kept or asked again, takes more memory than the driver has.
+    "spark.sql.maxPlanStringLength": "100000",
 }
 
 

@@ -288,7 +288,7 @@ def test_refused_and_failed(spark, judged, tmp_path, server):  # noqa: F811
 
 def test_a_judge_that_does_not_answer(spark, judged, tmp_path, server):  # noqa: F811
     run_judge(tmp_path, "--aspects", "honesty")
-    server.faults(slow=1.0, slow_seconds=30, speaker="tests.pipelines.speakers:fair")
+    server.faults(status={"500": 1.0})
     with pytest.raises(CaravanError, match="no answer"):
         run_judge(tmp_path, "--aspects", "honesty,truthfulness", "--patience", "1")
     assert rows("distinct aspect") == [("honesty",)]
