@@ -17,9 +17,9 @@ TRIES = 20  # a commit that goes on may take segments away while they are read
 
 @dataclass
 class Held:
-    """Answers in the segments, by status, with what they cost in US dollars; ids (hexadecimal) of requests that were asked and have no
-    answer: in flight where `holder`, the process that holds the journal, is there, in doubt where nobody does. `batches`: those that are,
-    or may be, with a provider."""
+    """Answers in the segments, by status, with what they cost in US dollars; ids (hexadecimal) of requests that were asked, and neither
+    answered nor given up: in flight where `holder`, the process that holds the journal, is there, in doubt where nobody does. `batches`:
+    those that are, or may be, with a provider."""
 
     folder: Path
     holder: int | None
@@ -53,6 +53,8 @@ def _look(folder: Path) -> Held:
             fields = json.loads(line)
             if name := fields.get("asked"):
                 found.open.add(name)
+            elif name := fields.get("given_up"):
+                found.open.discard(name)
             elif fields["answered"] not in answered:
                 answered.add(fields["answered"])
                 found.answers[fields["response"]["status"]] += 1

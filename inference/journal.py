@@ -1,9 +1,9 @@
 """The write-ahead journal: what was asked and what came back, on disk before anything else is done with it.
 
 A journal is a folder of segments, files of JSON lines that are only ever appended to: {"asked": id} before a request is sent,
-{"answered": id, "response": {…}} when its answer is there. A line is in the system's hands when the call returns, so `kill -9` loses
-none; `flush` and `flushed` bring it to the disk, many lines at a time. Answers leave the journal when inference/record.py has
-committed them to the warehouse.
+{"answered": id, "response": {…}} when its answer is there, {"given_up": id} when a run has ended its attempts without one. A line is in
+the system's hands when the call returns, so `kill -9` loses none; `flush` and `flushed` bring it to the disk, many lines at a time.
+Answers leave the journal when inference/record.py has committed them to the warehouse.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from warehouse.errors import CaravanError
 
 SEGMENT_BYTES = 64 << 20  # a segment that has grown to this is followed by another
 GATHER = 0.003  # seconds in which lines gather for one flush of the disk
-ASKED, ANSWERED = b'{"asked":"', b'{"answered":"'
+ASKED, ANSWERED, GIVEN_UP = b'{"asked":"', b'{"answered":"', b'{"given_up":"'
+KINDS = ASKED, ANSWERED, GIVEN_UP
 
 
 class Journal:
@@ -59,6 +60,11 @@ class Journal:
         self._write(b'%s%s"}\n' % (ASKED, request_id.encode()))
         self._asked.add(bytes.fromhex(request_id))
 
+    def give_up(self, request_id: str) -> None:
+        """Note that an asked request has nothing in flight any more and is not tried again."""
+        self._write(b'%s%s"}\n' % (GIVEN_UP, request_id.encode()))
+        self._asked.discard(bytes.fromhex(request_id))
+
     def add(self, response: Response) -> bool:
         """Keep an answer; False where the request has one already, which stays."""
         name = bytes.fromhex(response.request_id)
@@ -70,7 +76,7 @@ class Journal:
         return True
 
     def in_doubt(self) -> set[str]:
-        """Requests that were asked before this journal was opened and have no answer: the run was killed while they were in flight."""
+        """Requests that were asked before this journal was opened, and neither answered nor given up: the run was killed over them."""
         return {name.hex() for name in self._doubtful & self._asked}
 
     def flush(self) -> None:
@@ -122,12 +128,14 @@ class Journal:
         await asyncio.get_running_loop().run_in_executor(None, self.flush)
 
     def _note(self, line: bytes) -> None:
-        if line.startswith(ASKED):
-            self._asked.add(bytes.fromhex(line[len(ASKED) : len(ASKED) + 32].decode()))
-        else:
-            name = bytes.fromhex(line[len(ANSWERED) : len(ANSWERED) + 32].decode())
+        kind = next(kind for kind in KINDS if line.startswith(kind))
+        name = bytes.fromhex(line[len(kind) : len(kind) + 32].decode())
+        if kind == ASKED:
+            self._asked.add(name)
+            return
+        self._asked.discard(name)
+        if kind == ANSWERED:
             self._answered.add(name)
-            self._asked.discard(name)
 
     def _write(self, lines: bytes) -> None:
         if self._size >= SEGMENT_BYTES:
@@ -182,7 +190,7 @@ def lines(path: Path) -> Iterator[bytes]:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
-            if not line.startswith((ASKED, ANSWERED)) or not line.endswith(b"}\n"):
+            if not line.startswith(KINDS) or not line.endswith(b"}\n"):
                 raise CaravanError(
                     f"{path}, line {number}: this is no line of a journal; the file was changed or damaged. Move it out of the folder to "
                     "go on without its answers."

@@ -98,6 +98,7 @@ class _Run:
         self.doing: set[str] = set()  # ids of the requests that were taken up and are not done
         self.tasks: set[asyncio.Task[None]] = set()
         self.waiting: set[asyncio.Task[None]] = set()  # those of the tasks that have nothing in flight
+        self.ended: set[str] = set()  # ids of those whose last attempt is known to have brought no answer
         self.in_doubt = journal.in_doubt()
         self.asked_again = 0
         # Imported here because the engine of batches imports this module.
@@ -220,6 +221,10 @@ class _Run:
             self.waiting.discard(task)
             self.doing.discard(request.request_id)
             self.window.release()
+            if request.request_id in self.ended:
+                self.ended.discard(request.request_id)
+                with suppress(CaravanError):  # on a full disk it stays in doubt
+                    self.journal.give_up(request.request_id)
 
     async def _ask(self, request: Request, task: asyncio.Task[None]) -> bool:
         """Ask until there is an answer; False where patience ended."""
@@ -271,7 +276,12 @@ class _Run:
             self.journal.asked(request.request_id)
             self.asked_again += request.request_id in self.in_doubt
             await self.journal.flushed()
-        return await place.endpoint.ask(request, attempt)
+        self.ended.discard(request.request_id)
+        try:
+            return await place.endpoint.ask(request, attempt)
+        except (Trouble, CaravanError):
+            self.ended.add(request.request_id)
+            raise
 
     def _keep(self, response: Response) -> None:
         self.journal.add(response)

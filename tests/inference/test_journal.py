@@ -14,6 +14,7 @@ import pytest
 from conftest import REPOSITORY
 
 from inference import journal as journals
+from inference.held import held
 from inference.journal import Journal, read
 from inference.request import Response
 from warehouse.errors import CaravanError
@@ -61,6 +62,28 @@ def test_a_torn_last_line_is_dropped_wherever_it_is_torn(tmp_path: Path):
             journal.add(answer(IDS[2]))
         with Journal(folder) as journal:
             assert [r.request_id for r in journal.responses()] == IDS[:3]
+
+
+def test_what_was_given_up_is_in_doubt_only_when_asked_again(tmp_path: Path):
+    with Journal(tmp_path) as journal:
+        for name in IDS[:4]:
+            journal.asked(name)
+        for name in IDS[:3]:
+            journal.give_up(name)
+    (path,) = journal.segments()
+    assert json.loads(path.read_text().splitlines()[-1]) == {"given_up": IDS[2]}
+    path.write_bytes(path.read_bytes()[:-1])  # the last line is torn: what it said is not known
+    with Journal(tmp_path) as journal:
+        assert journal.in_doubt() == {IDS[2], IDS[3]}
+        assert not journal.answered(IDS[0])
+        journal.asked(IDS[1])
+        assert journal.add(answer(IDS[0]))
+        assert held(tmp_path).open == {IDS[1], IDS[2], IDS[3]}
+        journal.forget(journal.seal())
+    with Journal(tmp_path) as journal:
+        assert journal.in_doubt() == {IDS[1], IDS[2], IDS[3]}
+        journal.give_up(IDS[2])
+        assert held(tmp_path).open == journal.in_doubt() == {IDS[1], IDS[3]}
 
 
 def test_a_damaged_line_is_told_with_its_place(tmp_path: Path):

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -253,6 +255,60 @@ def test_in_doubt_is_asked_again_under_the_same_key(loop: Server, tmp_path: Path
         found = send(asked, cards, journal, Sending(**QUIET))
     assert (found.answered, found.in_doubt) == (10, 4)
     assert any(note.startswith("4 were in flight when the run before was killed") for note in found.notes)
+
+
+def doubted(folder: Path) -> set[str]:
+    """What the next run takes for in flight when this one was killed."""
+    with Journal(folder) as journal:
+        return journal.in_doubt()
+
+
+@pytest.mark.parametrize(
+    ("faults", "how"),
+    [
+        ({"status": {"500": 1}}, {"patience": 0.3}),
+        ({"cut": 1}, {"patience": 0.3}),
+        ({"cut": 1}, {"budget": 0.5}),
+        ({"slow": 1, "slow_seconds": 1.5}, {"patience": 0.3, "timeout": 0.4}),
+        ({"key": "another"}, {}),
+    ],
+)
+def test_what_is_given_up_is_not_in_doubt(loop: Server, tmp_path: Path, faults: dict[str, Any], how: dict[str, Any]):
+    loop.faults(**faults)
+    cards = loop.cards(tmp_path, a={"prices": PRICE})
+    with Journal(tmp_path / "journal") as journal, suppress(CaravanError):
+        found = send(asking(30), cards, journal, Sending(concurrency=8, **how, **QUIET))
+        assert found.unanswered and not found.answered
+        assert (found.doubtful > 0) == ("status" not in faults), "money is told by the run that lost the answers"
+    assert loop.counts()["requests"] >= 8
+    assert doubted(tmp_path / "journal") == set()
+    loop.faults()
+    with Journal(tmp_path / "journal") as journal:
+        found = send(asking(30), cards, journal, Sending(**QUIET))
+    assert (found.answered, found.in_doubt) == (30, 0)
+    assert not any("in flight" in note for note in found.notes)
+
+
+def test_what_waits_for_another_attempt_at_control_c_is_not_in_doubt(loop: Server, tmp_path: Path):
+    loop.faults(status={"429": 1}, retry_after=60)
+    stop = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+    stop.start()
+    with Journal(tmp_path / "journal") as journal:
+        found = send(asking(30), loop.cards(tmp_path, a={}), journal, Sending(concurrency=8, **QUIET))
+    assert (found.stopped, found.answered, found.unanswered > 0) == ("interrupted", 0, True)
+    assert loop.counts()["requests"] >= 8
+    assert doubted(tmp_path / "journal") == set()
+
+
+def test_what_a_killed_run_left_stays_in_doubt_until_it_is_asked(loop: Server, tmp_path: Path):
+    cards, asked = loop.cards(tmp_path, a={"prices": PRICE}), asking(4)
+    with Journal(tmp_path / "journal") as journal:
+        for request in asked:
+            journal.asked(request.request_id)
+    with Journal(tmp_path / "journal") as journal:
+        found = send(asked, cards, journal, Sending(budget=0.0, **QUIET))
+        assert (found.stopped, found.in_doubt) == ("budget", 0)
+    assert doubted(tmp_path / "journal") == ids(asked)
 
 
 JOB = """
