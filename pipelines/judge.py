@@ -166,7 +166,8 @@ def _replies(
         answers = asking.ask(spark, w, requests, options, job)
         if answers is None:
             return None
-        found = judgments.replies(requests, answers).persist(StorageLevel.DISK_ONLY)
+        # Not persisted: the plan of each attempt would hold that of the one before several times.
+        found = judgments.replies(requests, answers).localCheckpoint(storageLevel=StorageLevel.DISK_ONLY)
         replies = found if replies is None else replies.unionByName(found)
         again = found.where("again").select("request_id")
         asked = requests.join(again, on="request_id", how="left_semi").select(*asked.columns)
