@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -270,3 +271,18 @@ def test_a_lost_rank_is_named(recipe, rows_file, environment, tmp_path):
         r"error: rank 0 of 2 ends at step \d+: rank 1 has shown no sign of life for \d+ s, last at step \d+ on ", said
     )
     assert "goes on from the last checkpoint" in said
+
+
+def test_deepspeed_goes_on(recipe, rows_file, environment, tmp_path):
+    """ZeRO-3 on two ranks from its shards, to the bit; another number of ranks is refused."""
+    output = tmp_path / "run"
+    settings = ["engine.kind=deepspeed", "engine.zero=3", "train.steps=4", "save.every=2"]
+    alone = command(recipe, rows_file, output, *settings)
+    both = [*TORCHRUN, *alone[1:]]
+    finished(both, environment)
+    unbroken = losses(output)
+    shutil.rmtree(output / "checkpoints/step-00000004")
+    shutil.rmtree(output / "model")
+    assert "was written by 2 ranks" in finished(alone, environment, 2)
+    assert "goes on after step 2" in finished(both, environment)
+    assert losses(output) == unbroken
