@@ -34,6 +34,8 @@ class Ranks:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     step: int = 0
     stopping: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
+    live: threading.Thread | None = None
 
     @property
     def first(self) -> bool:
@@ -74,12 +76,17 @@ def start(patience: float) -> Ranks:
         )
         ranks = Ranks(rank, count, device)
         signs = dist.PrefixStore("signs", store.clone())
-        threading.Thread(target=_live, args=(ranks, signs, patience), daemon=True).start()
+        ranks.live = threading.Thread(target=_live, args=(ranks, signs, patience), daemon=True)
+        ranks.live.start()
     _stop_at_signals(ranks)
     return ranks
 
 
-def end() -> None:
+def end(ranks: Ranks) -> None:
+    """Leave the others; they have to be done as well, or they take this rank for lost."""
+    ranks.ended.set()
+    if ranks.live:
+        ranks.live.join(5 * BEAT)  # a thread that is in the store while Python ends would abort the process
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -103,7 +110,7 @@ def _live(ranks: Ranks, store: dist.Store, patience: float) -> None:
     watched = range(1, ranks.count) if ranks.first else [0]
     heard = {rank: ("", time.monotonic()) for rank in watched}
     count = 0
-    while True:
+    while not ranks.ended.wait(min(BEAT, patience / 4) if count else 0):
         count += 1
         try:
             store.set(str(ranks.rank), f"{count} {ranks.step} {socket.gethostname()}")
@@ -112,13 +119,14 @@ def _live(ranks: Ranks, store: dist.Store, patience: float) -> None:
                 if said != heard[rank][0]:
                     heard[rank] = (said, time.monotonic())
         except (RuntimeError, dist.DistError) as error:
+            if ranks.ended.is_set():
+                return
             _leave(ranks, f"the store where ranks meet cannot be reached ({str(error).splitlines()[0][:120]})")
         for rank, (said, moment) in heard.items():
             silent = time.monotonic() - moment
             if silent > patience:
                 where = f", last at step {said.split()[1]} on {said.split()[2]}" if said else ", which never began"
                 _leave(ranks, f"rank {rank} has shown no sign of life for {silent:.0f} s{where}")
-        time.sleep(min(BEAT, patience / 4))
 
 
 def _leave(ranks: Ranks, why: str) -> None:

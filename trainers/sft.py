@@ -22,7 +22,7 @@ from trainers.config import Sft, load
 from trainers.engines import Engine
 from trainers.loop import Loop
 from trainers.ranks import Ranks
-from warehouse.errors import run
+from warehouse.errors import CaravanError, run
 
 EXAMPLES = """examples:
   a small real model on a laptop (`make engine` leaves it in .cache/smollm2), on a published mixture:
@@ -50,9 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     joined = ranks.start(recipe.engine.patience)
     try:
         with _first_speaks(joined):
-            return train(recipe, options.data, output, joined)
+            code = train(recipe, options.data, output, joined)
+        joined.wait()  # for the first one, which writes the records
+        return code
+    except RuntimeError as error:
+        # What NCCL and gloo say when another's process is gone.
+        if joined.count == 1 or "connection" not in str(error).lower():
+            raise
+        raise CaravanError(
+            f"Rank {joined.rank} of {joined.count} lost another one at step {joined.step} ({str(error).splitlines()[0][:200]}). Start the "
+            "same command again: it goes on from the last checkpoint."
+        ) from error
     finally:
-        ranks.end()
+        ranks.end(joined)
 
 
 def train(recipe: Sft, names: Sequence[str], output: Path, joined: Ranks) -> int:

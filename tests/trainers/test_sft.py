@@ -235,8 +235,13 @@ def recipe_model(recipe):
     return Path(re.search('path = "(.*)"', recipe.read_text())[1])
 
 
-def test_a_lost_rank_is_named(recipe, rows_file, environment, tmp_path):
-    """Two ranks without torchrun, which would notice first: one is stopped dead, the other says so and ends."""
+SILENT = r"error: rank 0 of 2 ends at step \d+: rank 1 has shown no sign of life for \d+ s, last at step \d+ on "
+GONE = r"error: Rank 0 of 2 lost another one at step \d+ \("
+
+
+@pytest.mark.parametrize(("how", "code", "words"), [(signal.SIGSTOP, 75, SILENT), (signal.SIGKILL, 2, GONE)])
+def test_a_lost_rank_is_named(recipe, rows_file, environment, tmp_path, how, code, words):
+    """Two ranks without torchrun, which would notice first: one hangs or is killed, the other says so and ends."""
     arguments = command(
         recipe, rows_file, tmp_path / "run", "engine.patience=4", "train.epochs=1000", "train.steps=100000"
     )
@@ -261,15 +266,13 @@ def test_a_lost_rank_is_named(recipe, rows_file, environment, tmp_path):
         )
     for line in both[0].stderr:
         if line.startswith("step 3/"):
-            both[1].send_signal(signal.SIGSTOP)
+            both[1].send_signal(how)
             break
     _, said = both[0].communicate(timeout=120)
     both[1].kill()
     both[1].communicate()
-    assert both[0].returncode == 75
-    assert re.search(
-        r"error: rank 0 of 2 ends at step \d+: rank 1 has shown no sign of life for \d+ s, last at step \d+ on ", said
-    )
+    assert both[0].returncode == code, said
+    assert re.search(words, said), said
     assert "goes on from the last checkpoint" in said
 
 

@@ -12,4 +12,5 @@ if __name__ == "__main__":
     joined = ranks.start(120)
     for name, settings in json.loads(ways).items():
         sft.train(load(recipe, Sft, settings), [data], Path(output) / name, joined)
-    ranks.end()
+    joined.wait()
+    ranks.end(joined)
