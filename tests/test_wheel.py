@@ -27,7 +27,7 @@ def wheel(tmp_path_factory):
 def test_it_holds_code_and_data_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"schemas/raw.prompts.yaml", "pipelines/sources.toml", "warehouse/licences/licences.csv"} <= names
-    code = {"warehouse", "inference", "pipelines", "tasks"}
+    code = {"warehouse", "inference", "pipelines", "tasks", "trainers"}
     assert {name.split("/")[0].split("-")[0] for name in names} == code | {"schemas", "caravan_recipe"}
     for folder in code:
         assert {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*.py")} <= names
