@@ -48,7 +48,7 @@ quickstart: install ## the whole recipe on bundled data, in minutes; its results
 
 test: install ## all tests, on WORKERS processes (2); where the engine cannot be had, those that need it say so and skip
 	@$(MAKE) --no-print-directory engine || test -z "$(CI)" || test "$$(uname -s)" != Linux
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 40 --durations-min 5
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5
 
 lint: $(STAMP) ## style, formatting and types
 	@$(BIN)/ruff check .

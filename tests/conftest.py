@@ -9,10 +9,28 @@ from pyspark.sql import SparkSession
 
 from tests.machine import DATA, SMOLLM2, absent, no_engine
 
+# What takes a minute or more: these files go first, so that no worker is left alone with one at the end.
+LONG = [
+    "tests/test_ask_models",
+    "tests/test_wheel",
+    "tests/trainers/test_sft",
+    "tests/pipelines/test_deduplicate",
+    "tests/pipelines/test_judge",
+    "tests/pipelines/test_personas",
+    "tests/pipelines/test_quickstart",
+    "tests/test_kills",
+    "tests/pipelines/test_verify_failures",
+    "tests/sql/test_stale",
+    "tests/warehouse/test_concurrency",
+    "tests/warehouse/test_kill",
+    "tests/sql/test_preference",
+]
 # Through the environment, so that it holds for the session of `warehouse.spark` and for jobs started as processes.
 SUBMIT = [
     "--master local[2]",
     "--driver-memory 1g",
+    # Java that compiles lightly and collects with one thread needs a quarter less of the processors for jobs as short as these.
+    "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'",
     "--conf spark.ui.enabled=false",
     "--conf spark.sql.shuffle.partitions=2",
     "--conf spark.default.parallelism=2",
@@ -22,6 +40,11 @@ SUBMIT = [
 os.environ.setdefault("PYSPARK_SUBMIT_ARGS", " ".join([*SUBMIT, "pyspark-shell"]))
 # Executors have the environment of the JVM, which starts once a worker.
 os.environ["PLANTED_KEY"] = "sk-planted-3f1c9a7e5d"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {f"{name}.py": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONG)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

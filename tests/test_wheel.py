@@ -96,14 +96,15 @@ def test_jobs_on_a_cluster_of_two_executors(wheel, warehouse_root, tmp_path):
         "--py-files",
         str(project),
     ]
-    small = [
-        "--conf",
-        "spark.executor.memory=1g",
-        "--conf",
-        "spark.sql.shuffle.partitions=2",
-        "--conf",
-        "spark.ui.enabled=false",
-    ]
+    light = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    settings = {
+        "driver.extraJavaOptions": light,
+        "executor.extraJavaOptions": light,
+        "executor.memory": "1g",
+        "sql.shuffle.partitions": 2,
+        "ui.enabled": "false",
+    }
+    small = [word for name, value in settings.items() for word in ("--conf", f"spark.{name}={value}")]
     environment = {**os.environ, "PYSPARK_PYTHON": str(python), "PYSPARK_DRIVER_PYTHON": sys.executable}
     environment.pop("PYSPARK_SUBMIT_ARGS", None)
 
