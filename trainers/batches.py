@@ -34,8 +34,13 @@ class Batch:
         return self.targets != IGNORED
 
     def to(self, device: torch.device) -> "Batch":
+        if device.type == "cpu":
+            return self
+        # From pinned memory the GPU fetches by itself, while it computes what it was given before.
         moved: dict[str, Any] = {
-            name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
+            name: value.pin_memory().to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
         }
         return replace(self, **moved)
 

@@ -49,7 +49,7 @@ def write(root: Path, engine: Engine, state: State, ranks: Ranks, keep: Save) ->
     part = root / f".{folder.name}.part"
     if ranks.first:
         root.mkdir(parents=True, exist_ok=True)
-        for left in root.glob(".*"):
+        for left in root.glob(".step-*"):
             shutil.rmtree(left)
         part.mkdir()
     ranks.wait()
@@ -57,10 +57,7 @@ def write(root: Path, engine: Engine, state: State, ranks: Ranks, keep: Save) ->
     ranks.wait()
     if ranks.first:
         (part / "state.json").write_text(json.dumps(asdict(state), indent=1))
-        for path in part.rglob("*"):
-            _sync(path)
-        part.rename(folder)
-        _sync(root)
+        settle(part, folder)
         for path in _spare(root, keep):
             gone = path.with_name(f".{path.name}.gone")
             path.rename(gone)
@@ -79,14 +76,29 @@ def _spare(root: Path, keep: Save) -> list[Path]:
     return [path for step, path in there.items() if step not in kept]
 
 
-def best(root: Path) -> Path | None:
-    """The checkpoint with the least loss on held-out rows."""
+def best(root: Path) -> Path:
+    """The checkpoint with the least loss on held-out rows, of those where it was measured."""
     measured = [(State.read(path).held_out, path) for path in all_of(root).values()]
-    return min(((loss, path) for loss, path in measured if loss is not None), default=(None, None))[1]
+    return min((loss, path) for loss, path in measured if loss is not None)[1]
 
 
 def last(root: Path) -> Path | None:
     return list(all_of(root).values())[-1] if root.is_dir() and all_of(root) else None
+
+
+def settle(part: Path, folder: Path) -> None:
+    """Give a finished folder its name, all of it on the disk before: what has the name is complete, whatever happens."""
+    for path in (*part.rglob("*"), part):
+        _sync(path)
+    part.rename(folder)
+    _sync(folder.parent)
+
+
+def put(path: Path, text: str) -> None:
+    """Write a file, complete or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.rename(path)
 
 
 def _sync(path: Path) -> None:
@@ -106,9 +118,7 @@ def same_run(output: Path, about: dict[str, Any]) -> dict[str, Any]:
     path = output / "run.json"
     if not path.exists():
         output.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(about, indent=1, ensure_ascii=False))
-        part.rename(path)
+        put(path, json.dumps(about, indent=1, ensure_ascii=False))
         return about
     found = json.loads(path.read_text())
     before, now = dict(_flat(found["fixed"])), dict(_flat(about["fixed"]))

@@ -24,6 +24,7 @@ from pydantic import (
 from warehouse.errors import CaravanError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 24)]  # shares 64 bits with the step and the rank
 
 
 class Strict(BaseModel):
@@ -92,11 +93,12 @@ class Engine(Strict):
 
 
 class Save(Strict):
-    """Checkpoints: every so many steps, which of them stay, and in which type the finished weights are written."""
+    """Checkpoints: every so many steps, which of them stay; which becomes the finished model, and in which type it is written."""
 
     every: PositiveInt = 500
     keep_last: PositiveInt = 2
     keep_best: NonNegativeInt = 1  # by the loss on held-out rows
+    model: Literal["last", "best"] = "last"
     export: Literal["bf16", "fp32"] = "bf16"
 
 
@@ -113,11 +115,12 @@ class Hardware(Strict):
     hours: PositiveFloat | None = None
     examples: PositiveInt | None = None  # rows of the mixture
     mean_tokens: PositiveFloat | None = None  # of a row
+    spread: PositiveFloat | None = None  # standard deviation of the logarithm of a row's tokens
 
 
 class Recipe(Strict):
     stage: str
-    seed: int = 42
+    seed: Seed = 42
     model: Model
     engine: Engine = Engine()
     save: Save = Save()
@@ -142,9 +145,19 @@ class Sft(Recipe):
             )
         if self.engine.kind == "torch" and (self.engine.zero or self.engine.offload):
             raise ValueError("engine.zero and engine.offload are DeepSpeed's: they need engine.kind = 'deepspeed'")
+        if self.engine.kind == "deepspeed" and self.engine.zero == 0:
+            if self.engine.offload:
+                raise ValueError("engine.offload needs engine.zero of 1, 2 or 3: without shards all stays on the GPU")
+            if self.model.precision == "bf16":
+                raise ValueError(
+                    "DeepSpeed without ZeRO keeps no float32 sums of bf16 gradients: set engine.zero to 1, 2 or 3, or engine.kind = 'torch', "
+                    "which keeps them"
+                )
         if self.model.precision == "fp64" and self.engine.kind == "deepspeed":
+            raise ValueError("DeepSpeed has no float64: model.precision fp64 needs engine.kind = 'torch'")
+        if self.save.model == "best" and not (self.data.held_out and self.save.keep_best):
             raise ValueError(
-                "DeepSpeed adds up gradients in at most 32 bits: model.precision fp64 needs engine.kind = 'torch'"
+                "save.model = 'best' goes by the loss on held-out rows: set data.held_out and save.keep_best"
             )
         if self.lora and self.engine.zero == 3:
             raise ValueError("adapters need whole weights on every rank: [lora] goes with engine.zero up to 2")

@@ -33,9 +33,10 @@ from trainers.chat import Chat, Encoded
 from trainers.sources import Data, Portion, Row, conversation
 from warehouse.errors import CaravanError
 
-FORMAT = 1  # of the files; a change makes new folders
+FORMAT = 2  # of the files; a change makes new folders
 LONG = ("truncate", "drop", "split")
-EXAMPLES_OF_PROBLEMS = 5
+EXAMPLES_OF_PROBLEMS = 5  # that are printed; all are in a file beside the tokens
+UNREADABLE = "unreadable.txt"
 SCHEMA = pa.schema(
     [
         ("position", pa.int64()),
@@ -126,11 +127,12 @@ def _build(data: Data, how: How, folder: Path, workers: int, quiet: bool) -> Non
             told = json.loads(pa.ipc.open_file(stream).schema.metadata[b"caravan"])
         for source, numbers in told["counts"].items():
             counts.setdefault(source, Counter()).update(numbers)
-        problems += told["problems"][: EXAMPLES_OF_PROBLEMS - len(problems)]
+        problems += told["problems"]
     if not sum(numbers["examples"] for numbers in counts.values()):
         total = sum((numbers for numbers in counts.values()), Counter())
         why = "; ".join(f"{COUNTS[name]}: {total[name]:,}" for name in COUNTS if total[name]) or "there are no rows"
-        raise CaravanError(f"No row of {data.name} leaves anything to train ({why}). {' '.join(problems)}")
+        said = " ".join(problems[:EXAMPLES_OF_PROBLEMS])
+        raise CaravanError(f"No row of {data.name} leaves anything to train ({why}). {said}")
     about = {
         "format": FORMAT,
         "data": data.name,
@@ -141,9 +143,10 @@ def _build(data: Data, how: How, folder: Path, workers: int, quiet: bool) -> Non
         "max_length": how.max_length,
         "long": how.long,
         "counts": {source: dict(numbers) for source, numbers in sorted(counts.items())},
-        "problems": problems,
+        "problems": problems[:EXAMPLES_OF_PROBLEMS],
     }
-    (building / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False))
+    (building / UNREADABLE).write_text("".join(problem + "\n" for problem in problems), errors="backslashreplace")
+    (building / "about.json").write_text(json.dumps(about, indent=1))
     building.rename(folder)
 
 
@@ -213,13 +216,13 @@ def _make(i: int, portion: Portion, how: How, folder: Path) -> None:
 
 
 def encode(rows: Iterator[Row], how: How) -> tuple[list[tuple[Row, Encoded]], dict[str, Counter[str]], list[str]]:
-    """Origin and tokens of each example, counts by source, and the first problems, each with file and row."""
+    """Origin and tokens of each example, counts by source, and what cannot be read, each with file and row."""
     counts: dict[str, Counter[str]] = {}
     problems: list[str] = []
     readable, found = [], []
     for row in rows:
-        source = row.get("source") or row.get("dataset") or Path(row.get("file") or "").name.split(".")[0]
-        count = counts.setdefault(source, Counter())
+        origin = _origin(row)
+        count = counts.setdefault(origin["source"], Counter())
         count["rows"] += 1
         try:
             messages = conversation(row)
@@ -227,7 +230,7 @@ def encode(rows: Iterator[Row], how: How) -> tuple[list[tuple[Row, Encoded]], di
             count["unreadable"] += 1
             problems.append(f"{row.get('file')}, row {row.get('row')}: {error}.")
             continue
-        readable.append((source, {**{name: row.get(name) for name in ORIGIN}, "source": source}, messages))
+        readable.append((origin["source"], origin, messages))
     encoded = how.chat.encode([messages for _, _, messages in readable])
     for (source, origin, _), whole in zip(readable, encoded, strict=True):
         count = counts[source]
@@ -236,7 +239,19 @@ def encode(rows: Iterator[Row], how: How) -> tuple[list[tuple[Row, Encoded]], di
             targets = int(example.trained[1:].sum())
             count.update(examples=1, tokens=len(example.tokens), targets=targets)
             found.append(({**origin, "piece": piece, "targets": targets}, example))
-    return found, counts, problems[:EXAMPLES_OF_PROBLEMS]
+    return found, counts, problems
+
+
+def _origin(row: Row) -> Row:
+    """Where a row says that it is from, in the types of SCHEMA: files may hold anything under these names."""
+    found: Row = {name: row[name] if isinstance(row.get(name), int) else None for name in ("position", "row")}
+    source = row.get("source") or row.get("dataset") or Path(row.get("file") or "").name.split(".")[0]
+    for name, value in {
+        **{name: row.get(name) for name in ("prompt_id", "completion_id", "file")},
+        "source": source,
+    }.items():
+        found[name] = None if value is None else str(value).encode(errors="backslashreplace").decode()
+    return found
 
 
 def _pieces(whole: Encoded, how: How, count: Counter[str]) -> list[Encoded]:
@@ -260,7 +275,8 @@ def _pieces(whole: Encoded, how: How, count: Counter[str]) -> list[Encoded]:
 
 
 class Examples:
-    """The examples of a folder in their order, mapped into memory. `lengths` and `targets` are int64, one number an example."""
+    """The examples of a folder in their order, mapped into memory. One int64 an example: `lengths`, `targets`, and `rows`, the number of
+    the row that it is (a piece of)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -281,17 +297,20 @@ class Examples:
         if self.about["ordered"]:
             order = np.argsort(np.concatenate([batch["position"].to_numpy() for batch in self._batches]), kind="stable")
         targets = np.concatenate([batch["targets"].to_numpy() for batch in self._batches])
-        self._part, self._within, self.lengths, self.targets = (
-            part[order],
-            within[order],
-            lengths[order],
-            targets[order],
-        )
+        pieces = np.concatenate([batch["piece"].to_numpy() for batch in self._batches])
+        self._part, self._within = part[order], within[order]
+        self.lengths, self.targets = lengths[order], targets[order]
+        self.rows = np.cumsum(pieces[order] == 0) - 1
 
     @property
     def fingerprint(self) -> str:
         """What the tokens depend on, as 32 hexadecimal digits."""
         return self.folder.name
+
+    @property
+    def largest(self) -> int:
+        """The largest token id."""
+        return max(int(tokens.max()) for tokens in self._tokens if len(tokens))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -317,3 +336,5 @@ class Examples:
         Console().print(table)
         for problem in self.about["problems"]:
             print(f"unreadable: {problem}", file=sys.stderr)
+        if self.about["problems"]:
+            print(f"all that is unreadable: {self.folder / UNREADABLE}", file=sys.stderr)

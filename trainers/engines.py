@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from trainers.config import Train
 from trainers.ranks import Ranks
@@ -28,12 +29,13 @@ class Engine(Protocol):
     """What a loop needs of a way to train."""
 
     scorer: Any  # the model's Scorer, or what calls it
+    model: Any  # of transformers, perhaps with adapters
 
     def backward(self, share: Tensor, last: bool) -> None:
         """Add the gradient of a part's share; `last`: of this step."""
 
     def step(self, rate: float) -> float:
-        """Change the weights at a learning rate. Returns the norm of the gradient before clipping."""
+        """Change the weights at a learning rate, if the gradient is finite. Returns its norm before clipping; inf or nan if it is not."""
 
     def save(self, folder: Path) -> None:
         """Write this rank's share of the state into a folder that all ranks see."""
@@ -42,7 +44,8 @@ class Engine(Protocol):
         """Take up the state of a folder. Raises CaravanError where it is not this engine's."""
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """All weights that a checkpoint of the model holds, whole and each once; every rank must ask for all, one after the other."""
+        """All parameters of the model, whole, each once, those that are trained in the type of their masters. Every rank must ask for all,
+        one after the other."""
 
 
 class Torch:
@@ -53,7 +56,7 @@ class Torch:
     """
 
     def __init__(self, scorer: Any, how: Train, ranks: Ranks) -> None:
-        self.scorer, self.how, self.ranks = scorer.to(ranks.device), how, ranks
+        self.scorer, self.model, self.how, self.ranks = scorer.to(ranks.device), scorer.model, how, ranks
         self.names, self.params = zip(*((n, p) for n, p in scorer.named_parameters() if p.requires_grad), strict=True)
         self.masters = [p if p.dtype in (torch.float32, torch.float64) else p.detach().float() for p in self.params]
         self._sums: list[Any] = []  # of gradients over ranks, under way
@@ -99,11 +102,11 @@ class Torch:
         return float(norm)
 
     def _state(self) -> list[tuple[str, Tensor]]:
-        """Every tensor that makes the next step what it is, by name."""
+        """Every tensor that makes the next step what it is, by name. What never had a gradient has no moments."""
         found = []
         for name, master in zip(self.names, self.masters, strict=True):
             found.append((f"weight/{name}", master.detach()))
-            found += [(f"{key}/{name}", self.optimizer.state[master][key]) for key in MOMENTS]
+            found += [(f"{key}/{name}", moment) for key, moment in self.optimizer.state[master].items()]
         return found
 
     def save(self, folder: Path) -> None:
@@ -117,25 +120,28 @@ class Torch:
         save_file(mine, folder / f"state-{self.ranks.rank:05d}-of-{self.ranks.count:05d}.safetensors")
 
     def load(self, folder: Path) -> None:
-        held: dict[str, Tensor] = {}
-        for path in sorted(folder.glob("state-*.safetensors")):
-            held |= load_file(path)
-        if {name.partition("/")[2] for name in held} != set(self.names):
+        files = [safe_open(path, "pt") for path in sorted(folder.glob("state-*.safetensors"))]
+        where = {name: file for file in files for name in file.keys()}  # noqa: SIM118
+        if {name.partition("/")[2] for name in where} != set(self.names):
             raise CaravanError(f"{folder} holds the state of other weights than those that are trained here.")
-        with torch.no_grad():
-            for name, param, master in zip(self.names, self.params, self.masters, strict=True):
-                master.copy_(held[f"weight/{name}"])
-                param.copy_(master)
+
+        def take(name: str) -> Tensor:
+            # One at a time: all ranks of a machine together would not fit into its memory.
+            tensor: Tensor = where[name].get_tensor(name)
+            return tensor.to(self.ranks.device)
+
         state = self.optimizer.state_dict()
-        state["state"] = {i: {key: held[f"{key}/{name}"] for key in MOMENTS} for i, name in enumerate(self.names)}
+        state["state"] = {}
+        with torch.no_grad():
+            for i, (name, param, master) in enumerate(zip(self.names, self.params, self.masters, strict=True)):
+                master.copy_(take(f"weight/{name}"))
+                param.copy_(master)
+                moments = {key: take(f"{key}/{name}") for key in MOMENTS if f"{key}/{name}" in where}
+                if moments:
+                    state["state"][i] = moments
         self.optimizer.load_state_dict(state)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        yield from ((name, param.detach()) for name, param in self.scorer.model.named_parameters())
-        yield from kept_buffers(self.scorer.model)
-
-
-def kept_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """What a checkpoint holds beside parameters."""
-    kept = model.state_dict().keys()
-    yield from ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
+        masters = {id(param): master for param, master in zip(self.params, self.masters, strict=True)}
+        for name, param in self.model.named_parameters():
+            yield name, masters.get(id(param), param).detach()

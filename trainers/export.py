@@ -6,11 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 import warehouse
 from trainers.chat import Chat
-from trainers.checkpoints import State
+from trainers.checkpoints import State, settle
 from trainers.config import Sft
 from trainers.data import Examples
 from trainers.engines import Engine
@@ -24,8 +24,7 @@ def write(
     folder: Path, engine: Engine, chat: Chat, tokenizer: Any, recipe: Sft, card: str, state: State, ranks: Ranks
 ) -> None:
     """Write the folder, complete or not at all; all ranks take part."""
-    kind = KINDS[recipe.save.export]
-    model = (engine.scorer.module if recipe.engine.kind == "deepspeed" else engine.scorer).model
+    kind, model = KINDS[recipe.save.export], engine.model
     part = folder.with_name(f".{folder.name}.part")
     if ranks.first:
         shutil.rmtree(part, ignore_errors=True)
@@ -38,9 +37,11 @@ def write(
         if ranks.first:
             weights[name] = tensor.to("cpu", kind, copy=True).contiguous()
     if ranks.first:
+        weights |= _buffers(model)
         if recipe.lora:
             weights, model = merged(weights), model.get_base_model()
         model.config.use_cache = True
+        model.config.eos_token_id, model.config.pad_token_id = chat.stop_id, chat.pad_id
         settings = model.generation_config
         settings.eos_token_id, settings.pad_token_id = chat.stop_id, chat.pad_id
         settings.use_cache = True
@@ -55,8 +56,14 @@ def write(
         told = {"step": state.step, "tokens": state.tokens, "held_out": state.held_out}
         (part / "caravan.json").write_text(json.dumps(told))
         shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        settle(part, folder)
     ranks.wait()
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint holds beside parameters, each in its own type."""
+    kept = model.state_dict().keys()
+    return {name: buffer.to("cpu", copy=True) for name, buffer in model.named_buffers() if name in kept}
 
 
 def merged(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -38,6 +38,7 @@ HELD_OUT = 0x5EED  # epoch of the shuffle that chooses rows to hold out: none of
 class Loop:
     """A run over examples. `losses` gives the loss of each token of a batch, (rows, length)."""
 
+    run_name: str
     recipe: Sft
     engine: Engine
     examples: Examples
@@ -47,13 +48,16 @@ class Loop:
     pad: int
 
     def __post_init__(self) -> None:
-        order = shuffled(len(self.examples), self.recipe.seed, HELD_OUT)
+        # Rows, not examples: the pieces of a row that was split stay on one side.
+        rows = self.examples.rows
+        order = shuffled(int(rows[-1]) + 1, self.recipe.seed, HELD_OUT)
         count = self.recipe.data.held_out
         if count and count >= len(order):
             raise CaravanError(
-                f"All of the {len(order):,} examples would be held out: data.held_out is {count:,}. Hold out fewer."
+                f"All of the {len(order):,} rows would be held out: data.held_out is {count:,}. Hold out fewer."
             )
-        self.held_out, self.chosen = np.sort(order[:count]), np.sort(order[count:])
+        apart = np.isin(rows, order[:count])
+        self.held_out, self.chosen = np.flatnonzero(apart), np.flatnonzero(~apart)
         how, engine = self.recipe.train, self.recipe.engine
         self.plan = Plan(
             self.examples.lengths[self.chosen],
@@ -70,7 +74,7 @@ class Loop:
     def run(self, wrote: Callable[[Path, State], None] = lambda folder, state: None) -> State:
         """Train to the end or until it is asked to stop; `wrote` hears of every checkpoint. Returns where it is then."""
         state = self.resume()
-        with Show(self.recipe, self.output, self.ranks, int(self.steps), state) as show:
+        with Show(self.recipe, self.run_name, self.output, self.ranks, int(self.steps), state) as show:
             began = time.monotonic() - state.seconds
             for step in self.plan.steps(self.recipe.train.epochs, state.cursor):
                 if state.step >= self.steps:
@@ -100,35 +104,35 @@ class Loop:
 
     def resume(self) -> State:
         """Take up the last checkpoint, if there is one."""
-        folder = checkpoints.last(self.root)
+        folder = self.ranks.agree(lambda: checkpoints.last(self.root))
         if folder is None:
             return State(0, Cursor(), 0, 0, 0.0, self.ranks.count)
         self.engine.load(folder)
         state = State.read(folder)
         if state.step < self.steps:
-            self.ranks.say(f"goes on after step {state.step:,} of {self.steps:,}, from {folder}")
+            print(f"goes on after step {state.step:,} of {self.steps:,}, from {folder}", flush=True)
         return state
 
     def one(self, step: Step, number: int) -> tuple[float, float, float, int]:
         """A step. Returns the loss of a trained token, the norm of the gradient, the learning rate and the tokens of all ranks."""
         torch.manual_seed((self.recipe.seed << 40) ^ (number << 16) ^ self.ranks.rank)
-        total, tokens = 0.0, 0
+        losses_seen, tokens = torch.zeros((), dtype=torch.float64, device=self.ranks.device), 0
         for i, part in enumerate(step.parts):
             batch = self.batch(self.chosen[part])
             losses = self.losses(self.engine, batch)
             share = reduce(losses, batch.mask, self.recipe.train.loss, step.counts, batch.sequence)
             self.engine.backward(share, last=i == len(step.parts) - 1)
-            total += float(losses.detach().double().sum())
+            losses_seen += losses.detach().double().sum()
             tokens += sum(int(self.examples.lengths[self.chosen[example]]) for example in part)
         rate = learning_rate(self.recipe.train, number, int(self.steps))
         norm = self.engine.step(rate)
-        if not math.isfinite(norm):
+        total, seen = self.ranks.add([float(losses_seen), tokens])
+        if not (math.isfinite(norm) and math.isfinite(total)):
             raise CaravanError(
-                f"The gradient of step {number + 1} is not finite ({norm}); its loss is {total / step.counts.tokens:.4g} a token. The last "
-                "checkpoint is from before it. Lower train.learning_rate, set train.clip, or look at its examples: "
+                f"The loss or the gradient of step {number + 1} is not finite: {total / step.counts.tokens:.4g} a token, norm {norm:.4g}. The "
+                "last checkpoint is from before it. Lower train.learning_rate, set train.clip, or look at its examples: "
                 f"{self.examples.origin(int(self.chosen[step.examples[0]]))} and {len(step.examples) - 1} more."
             )
-        total, seen = self.ranks.add([total, tokens])
         return total / step.counts.tokens, norm, rate, int(seen)
 
     def batch(self, numbers: Sequence[int] | npt.NDArray[np.int64]) -> Batch:

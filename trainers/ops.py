@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 IGNORED = -100  # target of positions that are not trained
-CHUNK = 1 << 24  # logits of a chunk: 64 MiB in float32
+# Logits of a chunk: 64 MiB in float32. A GPU needs more rows to multiply at full speed: 512 MiB.
+CHUNK = {"cpu": 1 << 24, "cuda": 1 << 27}
 
 
-def chunk_of(vocabulary: int) -> int:
+def chunk_of(vocabulary: int, device: str = "cpu") -> int:
     """Tokens whose logits are in memory at once."""
-    return max(1, CHUNK // vocabulary)
+    return max(1, CHUNK[device] // vocabulary)
 
 
 class _LinearLogProb(torch.autograd.Function):
@@ -32,12 +33,16 @@ class _LinearLogProb(torch.autograd.Function):
         for start in range(0, len(hidden), chunk):
             part = slice(start, start + chunk)
             logits = _logits(hidden[part], weight, temperature, kind)
-            total[part] = logits.logsumexp(-1)
-            logprob[part] = logits.gather(-1, targets[part, None])[:, 0] - total[part]
-            if entropies is not None:
+            logprob[part] = logits.gather(-1, targets[part, None])[:, 0]
+            if entropies is None:
+                top = logits.amax(-1)
+                total[part] = logits.sub_(top[:, None]).exp_().sum(-1).log_().add_(top)
+            else:
+                total[part] = logits.logsumexp(-1)
                 # H = log Z - E[z], z the logits.
                 shares = (logits - total[part, None]).exp_()
                 entropies[part] = total[part] - shares.mul_(logits).sum(-1)
+            logprob[part] -= total[part]
         ctx.save_for_backward(hidden, weight, targets, total, entropies)
         ctx.temperature, ctx.chunk, ctx.kind = temperature, chunk, kind
         return logprob, entropies
@@ -54,19 +59,25 @@ class _LinearLogProb(torch.autograd.Function):
             part = slice(start, start + ctx.chunk)
             logits = _logits(hidden[part], weight, ctx.temperature, ctx.kind)
             logs = logits.sub_(total[part, None])
-            shares = logs.exp()
             # d log p_t / dz = 1[t] - p;  dH / dz = -p (log p + H).
             scale = of_logprob[part, None]
             if entropies is None or of_entropy is None:
-                grad = shares.mul_(-scale)
+                grad = logs.exp_().mul_(-scale)
             else:
+                shares = logs.exp()
                 grad = logs.add_(entropies[part, None]).mul_(of_entropy[part, None]).add_(scale).mul_(shares).neg_()
             grad.scatter_add_(-1, targets[part, None], scale)
-            grad = grad.div_(ctx.temperature).to(hidden.dtype)
+            if ctx.temperature != 1:
+                grad = grad.div_(ctx.temperature)
+            rounded = grad.to(hidden.dtype)
             if grad_hidden is not None:
-                torch.mm(grad, weight, out=grad_hidden[part])
-            if grad_weight is not None:
-                grad_weight += _mm(grad.T, hidden[part], ctx.kind)
+                torch.mm(rounded, weight, out=grad_hidden[part])
+            if grad_weight is None:
+                continue
+            if rounded.is_cuda and rounded.dtype != ctx.kind:
+                torch.addmm(grad_weight, rounded.T, hidden[part], out_dtype=ctx.kind, out=grad_weight)
+            else:
+                grad_weight.addmm_(grad.T, hidden[part].to(ctx.kind))
         return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None, None
 
 
@@ -101,7 +112,7 @@ def linear_log_prob(
     weight = weight.to(hidden.dtype)
     chosen = flat.index_select(0, kept)
     logprob, entropies = _LinearLogProb.apply(
-        chosen, weight, wanted[kept], temperature, chunk or chunk_of(len(weight)), entropy
+        chosen, weight, wanted[kept], temperature, chunk or chunk_of(len(weight), weight.device.type), entropy
     )
     return _spread(logprob, kept, targets), None if entropies is None else _spread(entropies, kept, targets)
 

@@ -8,18 +8,26 @@ in SHAPES, their config.json. Where the formulas come from:
     parameters     counted, weight by weight
     work           6 N + 6 L h s operations a token, s the tokens of an example: Kaplan et al. 2020 (arXiv 2001.08361, section 2.1), with
                    attention as in PaLM (arXiv 2204.02311, appendix B) halved because a token sees only those before it; recomputed
-                   activations cost another forward pass, a third of that (Korthikanti et al. 2022, arXiv 2205.05198)
+                   activations cost another forward pass, a third of that (Korthikanti et al. 2022, arXiv 2205.05198); adapters save the
+                   gradients of all other weights, another third (Hu et al. 2021, arXiv 2106.09685)
     state          2 + 4 + 12 bytes a parameter: bf16 weights, fp32 sums of gradients, fp32 masters and two moments; ZeRO-1 shards the last,
-                   ZeRO-2 also the second, ZeRO-3 all (Rajbhandari et al. 2019, arXiv 1910.02054, section 3)
+                   ZeRO-2 also the second, ZeRO-3 all (Rajbhandari et al. 2019, arXiv 1910.02054, section 3). In fp32 weights take 4, and
+                   are their own masters where nothing is sharded; of adapters all but the first is for theirs alone
+    head           the gradient of the matrix of the vocabulary, whole, in fp32 and as it is handed on (trainers.ops)
     activations    the input of each layer and one whole layer with recomputation, else every layer (arXiv 2205.05198, without the square
                    of attention, which its kernel does not keep)
     traffic        of ZeRO-3 weights once for the forward and once for the backward pass, and gradients once, at every part of a step;
-                   otherwise gradients twice a step (arXiv 1910.02054, section 7)
+                   otherwise gradients twice a step (arXiv 1910.02054, section 7). It goes on beside work: the longer of the two counts
+    waiting        packed parts are equally full. One example at a time, all ranks wait for the longest of as many as there are ranks, whose
+                   mean is the integral of 1 - F(x)^ranks from 0 to the maximal length; F, of the lengths of rows, is taken as log-normal
+    offload        2 bytes a parameter to the host and 2 back, each rank its share, and Adam at the speed of the host's memory, 28 bytes a
+                   parameter; none of it beside work (Ren et al. 2021, arXiv 2101.06840, section 4). Weights in the host come at every pass
 
-EFFICIENCY and NETWORK are what large runs reach of the data sheet's figures; they are assumptions, and so is every hour that follows.
+EFFICIENCY, NETWORK and HOST are what large runs reach of the data sheet's figures; they are assumptions, and so is every hour that follows.
 """
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,31 +36,35 @@ from rich.console import Console
 from rich.table import Table
 
 from trainers.config import Hardware, Sft, load
+from trainers.ops import CHUNK
 from warehouse.errors import CaravanError, run
 
 EFFICIENCY = 0.4  # of the peak: Llama 3 reports 38 to 43 % on up to 16,384 H100 (arXiv 2407.21783, table 4)
 NETWORK = 0.7  # of the wires' rate, for large messages
+HOST = 40e9  # bytes a second of the host's memory, for each of its GPUs
 GPUS_A_NODE = 8
-LOGITS = 3 * (64 << 20)  # a chunk of trainers.ops with its gradient and a copy
+LOGITS = 6 * CHUNK["cuda"]  # in float32, and their gradient in bf16
 FIXED = 2 << 30  # CUDA, NCCL, and what the allocator cannot use
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """Dense bf16 operations a second, bytes of memory, bytes a second to other GPUs of the node and to other nodes (one direction)."""
+    """Dense bf16 operations a second (TF32: half), bytes of memory, bytes a second to other GPUs of the node, to other nodes and to the host
+    (one direction)."""
 
     operations: float
     memory: float
     nvlink: float
     network: float
+    host: float
 
 
-# Data sheets of the SXM variants; network: one adapter of 400 (A100: 200) Gbit/s a GPU.
+# Data sheets of the SXM variants; memory: what PyTorch finds; network: one adapter of 400 (A100: 200) Gbit/s a GPU; host: PCIe 5 (A100: 4) of 16 lanes.
 GPUS = {
-    "A100": Gpu(312e12, 80e9, 300e9, 25e9),
-    "H100": Gpu(989e12, 80e9, 450e9, 50e9),
-    "H200": Gpu(989e12, 141e9, 450e9, 50e9),
-    "B200": Gpu(2250e12, 180e9, 900e9, 50e9),
+    "A100": Gpu(312e12, 79 << 30, 300e9, 25e9, 32e9),
+    "H100": Gpu(989e12, 79 << 30, 450e9, 50e9, 64e9),
+    "H200": Gpu(989e12, 139 << 30, 450e9, 50e9, 64e9),
+    "B200": Gpu(2250e12, 178 << 30, 900e9, 50e9, 64e9),
 }
 
 
@@ -78,11 +90,15 @@ class Shape:
         tables = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return tables + self.layers * self.layer + self.hidden
 
-    def operations(self, tokens: float, recompute: bool) -> float:
+    def adapters(self, rank: int) -> int:
+        """Parameters of adapters of all matrices of the layers."""
+        return self.layers * rank * (7 * self.hidden + 2 * self.queries + 2 * self.keys + 3 * self.inner)
+
+    def operations(self, tokens: float, recompute: bool, adapters: bool = False) -> float:
         """Operations a token of an example of so many tokens, forward and backward. Looking an embedding up costs none."""
         used = self.parameters - (0 if self.tied else self.vocabulary * self.hidden)
         once = 2 * used + 2 * self.layers * self.queries * tokens
-        return once * (4 if recompute else 3)
+        return once * (3 + recompute - adapters)
 
     def activations(self, recompute: bool) -> int:
         """Bytes a token in bf16: norms, queries, keys, values, attention, and the four products of the feed-forward part."""
@@ -113,43 +129,72 @@ class Prediction:
         return sum(self.memory.values())
 
 
-def predict(recipe: Sft, shape: Shape, gpu: Gpu, count: int, *, hardware: Hardware, packing: bool = True) -> Prediction:
-    """`packing` off: every example a part of its own, as runs without packing do it, and traffic not hidden behind work."""
-    assert hardware.examples and hardware.mean_tokens
-    engine, mean = recipe.engine, hardware.mean_tokens
-    of_rank = recipe.train.batch * mean / count  # tokens in a step
-    part = min(of_rank, engine.tokens_per_part) if packing else mean
+def longest(count: int, mean: float, spread: float, limit: int) -> float:
+    """Mean length of the longest of `count` rows; `spread` is the standard deviation of the logarithm of a length."""
+    middle, steps = math.log(mean) - spread**2 / 2, 1000
+    lengths = (limit * (i + 0.5) / steps for i in range(steps))
+    shorter = (0.5 + 0.5 * math.erf((math.log(x) - middle) / (spread * math.sqrt(2))) for x in lengths)
+    return sum(1 - share**count for share in shorter) * limit / steps
+
+
+def memory_of(recipe: Sft, shape: Shape, count: int, tokens: int) -> dict[str, float]:
+    """Bytes a GPU, by what they are for; `tokens` are computed at once."""
+    engine, size = recipe.engine, shape.parameters
     stage = engine.zero if engine.kind == "deepspeed" else 0
-    size = shape.parameters
+    width = 2 if recipe.model.precision == "bf16" else 4
+    trained = shape.adapters(recipe.lora.rank) if recipe.lora else size
+    state = 8 if width == 4 and stage == 0 else 12
+    table = shape.vocabulary * shape.hidden
     memory = {
-        "weights": 2 * size / (count if stage == 3 else 1),
-        "gradients": 4 * size / (count if stage >= 2 else 1),
-        "masters and moments": 12 * size / (count if stage >= 1 else 1),
-        "layers in use": 2 * 2 * shape.layer + 2 * shape.vocabulary * shape.hidden if stage == 3 else 0,
-        "activations": shape.activations(engine.recompute)
-        * (engine.tokens_per_part if packing else recipe.data.max_length),
+        "weights": width * size / (count if stage == 3 else 1),
+        "gradients": 4 * trained / (count if stage >= 2 else 1),
+        "masters and moments": state * trained / (count if stage >= 1 else 1),
+        "layers in use": width * (2 * shape.layer + table) if stage == 3 else 0,
+        "activations": width / 2 * shape.activations(engine.recompute) * tokens,
+        "head": 0 if recipe.lora else (6 if width == 2 else 4) * table,
         "logits": LOGITS,
         "other": FIXED,
     }
     if engine.offload:
-        memory["masters and moments"] = 0
-        memory["weights"] = 0 if stage == 3 else memory["weights"]
-    work = shape.operations(mean, engine.recompute) * part / (gpu.operations * EFFICIENCY)
-    parts = max(1.0, of_rank / part)  # of a rank in a step
+        in_host = ["gradients", "masters and moments", *(["weights"] if stage == 3 else [])]
+        memory |= dict.fromkeys(in_host, 0)
+    return memory
+
+
+def predict(recipe: Sft, shape: Shape, gpu: Gpu, count: int, *, hardware: Hardware, packing: bool = True) -> Prediction:
+    """`packing` off: every example a part of its own, as runs without packing do it."""
+    assert hardware.examples and hardware.mean_tokens and hardware.spread
+    engine, mean, lora = recipe.engine, hardware.mean_tokens, recipe.lora is not None
+    stage = engine.zero if engine.kind == "deepspeed" else 0
+    size, width = shape.parameters, 2 if recipe.model.precision == "bf16" else 4
+    trained = shape.adapters(recipe.lora.rank) if recipe.lora else size
+    peak = gpu.operations * 2 / width
+    of_rank = recipe.train.batch * mean / count  # tokens in a step
+    if packing:
+        part = min(of_rank, engine.tokens_per_part)
+        parts, work = max(1.0, of_rank / part), shape.operations(mean, engine.recompute, lora) * part
+    else:
+        part = longest(count, mean, hardware.spread, recipe.data.max_length)
+        parts, work = math.ceil(recipe.train.batch / count), shape.operations(part, engine.recompute, lora) * part
+    work /= peak * EFFICIENCY
     # Between nodes the adapters of all GPUs of a node carry one copy; within a node NVLink does.
     rate = gpu.nvlink if count <= GPUS_A_NODE else min(gpu.nvlink, gpu.network * GPUS_A_NODE)
     others = (count - 1) / count / (rate * NETWORK)
     if stage == 3:
-        traffic, after = (2 + 2 + 4) * size * others, 0.0
+        traffic, after = (2 * width + 4) * size * others, 0.0
     else:
-        traffic, after = 0.0, 2 * 4 * size * others
-    of_part = max(work, traffic) if packing else work + traffic
-    step = parts * of_part + after
+        traffic, after = 0.0, 2 * 4 * trained * others
+    host = 0.0
+    if engine.offload:
+        host = trained / count * (4 / gpu.host + 28 / HOST)
+        traffic += 2 * width * size / count / gpu.host if stage == 3 else 0.0
+    step = parts * max(work, traffic) + after + host
     tokens = recipe.train.batch * mean
     steps = recipe.train.epochs * hardware.examples / recipe.train.batch
-    useful = shape.operations(mean, False) * tokens / (step * count * gpu.operations)
-    waits = "work" if parts * work >= parts * traffic + after else "the network"
-    return Prediction(memory, tokens / step, steps * step / 3600, useful, waits)
+    useful = shape.operations(mean, False, lora) * tokens / (step * count * peak)
+    waits = {"work": parts * work, "the network": parts * traffic + after, "the host": host}
+    memory = memory_of(recipe, shape, count, engine.tokens_per_part if packing else recipe.data.max_length)
+    return Prediction(memory, tokens / step, steps * step / 3600, useful, max(waits, key=lambda name: waits[name]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -158,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = recipe.hardware or Hardware(gpus="1xH100")
     examples = options.examples or told.examples or 100_000
     mean = options.mean_tokens or told.mean_tokens or 566
-    hardware = Hardware(gpus=options.gpus or told.gpus, examples=examples, mean_tokens=mean)
+    gpus_named, spread = options.gpus or told.gpus, told.spread or 0.96
+    hardware = Hardware(gpus=gpus_named, examples=examples, mean_tokens=mean, spread=spread)
     gpu, count = gpus(hardware.gpus)
     shape = shape_of(recipe)
     packed = predict(recipe, shape, gpu, count, hardware=hardware)

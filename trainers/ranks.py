@@ -2,7 +2,8 @@
 
 Alone, nothing is set up. Under `torchrun` (any number of machines) every process is a rank: NCCL carries GPUs' tensors, gloo the CPU's.
 Each rank shows a sign of life in the store that they met at; rank 0 watches all of them and they watch rank 0. When one is silent for
-the patience of the run, whoever notices says which one, at what step, on which machine, and ends, so that torchrun ends the rest.
+the patience of the run, whoever notices says which one, at what step, on which machine, and ends, so that torchrun ends the rest. The
+sign comes from a thread of its own: a process that lives but hangs ends with the time-out of what it is to answer, 30 minutes.
 """
 
 import os
@@ -11,17 +12,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
+from warehouse.errors import CaravanError
+
 BEAT = 2.0  # seconds between signs of life
+T = TypeVar("T")
 LOST = 75  # exit status where a rank is missing: trying again may help (EX_TEMPFAIL)
 
 
@@ -54,14 +58,46 @@ class Ranks:
         if self.count > 1:
             dist.barrier()
 
-    def say(self, *words: Any) -> None:
-        """Print once, not once a rank."""
+    def agree(self, find: Callable[[], T]) -> T:
+        """What rank 0 finds, for all of them: ranks that look by themselves may see different things. Its CaravanError ends all."""
+        if self.count == 1:
+            return find()
+        told: list[Any] = [None, None]
         if self.first:
-            print(*words, flush=True)
+            try:
+                told = [find(), None]
+            except CaravanError as error:
+                told = [None, error]
+        dist.broadcast_object_list(told, src=0)
+        if told[1]:
+            self._refuse(told[1])
+        found: T = told[0]
+        return found
+
+    def same(self, what: str, value: str) -> None:
+        """Raise CaravanError, on all ranks, where this value is not the same on all of them."""
+        if self.count == 1:
+            return
+        all_of: list[Any] = [None] * self.count
+        dist.all_gather_object(all_of, value)
+        other = next((rank for rank, each in enumerate(all_of) if each != all_of[0]), None)
+        if other is not None:
+            self._refuse(
+                CaravanError(
+                    f"{what} is not the same on all ranks: {all_of[0]} on rank 0, {all_of[other]} on rank {other}."
+                )
+            )
+
+    def _refuse(self, error: CaravanError) -> None:
+        """End with an error that all ranks know of; the first one says it."""
+        raise error if self.first else SystemExit(2)
 
 
 def start(patience: float) -> Ranks:
-    """Join the other ranks, if torchrun started this process. The device is this rank's GPU where there are GPUs, else the CPU."""
+    """Join the other ranks, if torchrun started this process; what others than the first print on stdout is dropped.
+
+    The device is this rank's GPU where there are GPUs, else the CPU.
+    """
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
@@ -75,6 +111,8 @@ def start(patience: float) -> Ranks:
             backend, store=dist.PrefixStore("run", store), rank=rank, world_size=count, timeout=timedelta(minutes=30)
         )
         ranks = Ranks(rank, count, device)
+        if rank:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         signs = dist.PrefixStore("signs", store.clone())
         ranks.live = threading.Thread(target=_live, args=(ranks, signs, patience), daemon=True)
         ranks.live.start()
@@ -98,7 +136,7 @@ def _stop_at_signals(ranks: Ranks) -> None:
         if ranks.stopping:
             raise KeyboardInterrupt
         ranks.stopping = True
-        ranks.say("\nstopping after this step, with a checkpoint; once more ends at once")
+        print("\nstopping after this step, with a checkpoint; once more ends at once", flush=True)
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, stop)

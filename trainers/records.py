@@ -145,7 +145,7 @@ def _folders(output: Path, run: str, now: datetime) -> list[dict[str, Any]]:
             "held_out_loss": told["held_out"],
             "written_at": now.isoformat(),
         }
-    known.write_text(json.dumps(rows, indent=1))
+    checkpoints.put(known, json.dumps(rows, indent=1))
     return [
         {
             **row,

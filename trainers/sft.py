@@ -5,11 +5,11 @@ Run as: python -m trainers.sft recipes/tiny_sft.toml --data mixtures.sft@v1 [--o
 """
 
 import argparse
-import contextlib
-import os
+import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = Path(options.output or Path("runs") / Path(options.recipe).stem)
     joined = ranks.start(recipe.engine.patience)
     try:
-        with _first_speaks(joined):
-            code = train(recipe, options.data, output, joined)
+        code = train(recipe, options.data, output, joined)
         joined.wait()  # for the first one, which writes the records
         return code
     except RuntimeError as error:
@@ -68,75 +67,79 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(recipe: Sft, names: Sequence[str], output: Path, joined: Ranks) -> int:
     """Train, or go on, until the end of the recipe (returns 0) or until asked to stop (130)."""
     chat, tokenizer = chats.load(recipe.model.path, recipe.data.template, recipe.data.pad_token, recipe.model.revision)
-    found = sources.find(names, recipe.data.mixture, output / "rows")
+    found = sources.find(joined.agree(lambda: sources.pinned(names)), recipe.data.mixture, output / "rows")
     how = data.How(chat, recipe.data.max_length, recipe.data.long)
     examples = data.tokens(found, how, quiet=not joined.first)
-    told = {}
-    if joined.first:
-        told = records.about(recipe, found, examples, joined.count)
-        told = checkpoints.same_run(output, {"run": f"{output.name}-{uuid.uuid4().hex[:8]}", **told})
-    joined.wait()
+    joined.same("What --data names, as tokens,", examples.fingerprint)
+
+    def about() -> dict[str, Any]:
+        run = f"{output.name}-{uuid.uuid4().hex[:8]}"
+        return checkpoints.same_run(output, {"run": run, **records.about(recipe, found, examples, joined.count)})
+
+    told = joined.agree(about)
     engine = start(recipe, joined)
-    loop = Loop(recipe, engine, examples, losses, joined, output, chat.pad_id)
-    joined.say(
-        f"{len(loop.chosen):,} examples, {loop.steps:,} steps, {joined.count} ranks on {joined.device.type}; output {output}"
+    models.check_tokens(engine.model, max(examples.largest, chat.pad_id, chat.stop_id))
+    loop = Loop(told["run"], recipe, engine, examples, losses, joined, output, chat.pad_id)
+    print(
+        f"{len(loop.chosen):,} examples, {loop.steps:,} steps, {joined.count} ranks on {joined.device.type}; output {output}",
+        flush=True,
     )
 
     def record(state: State, status: str) -> None:
-        if joined.first:
-            records.write(output, told, found, state, status, len(loop.chosen))
+        try:
+            if joined.first:
+                records.write(output, told, found, state, status, len(loop.chosen))
+        except Exception as error:
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            if status != "running":
+                raise CaravanError(
+                    f"The run is {status} in {output}, but its rows could not be written ({said}): the same command writes them."
+                ) from error
+            # What is missing is written with the next checkpoint, and training need not wait for it.
+            print(f"warning: step {state.step:,} is not recorded in the warehouse yet ({said})", file=sys.stderr)
 
     state = loop.run(lambda folder, state: record(state, "running"))
     if state.step < loop.steps:
         record(state, "stopped")
-        joined.say(f"stopped after step {state.step:,} of {loop.steps:,}: the same command goes on")
+        print(f"stopped after step {state.step:,} of {loop.steps:,}: the same command goes on", flush=True)
         return 130
     model = output / "model"
-    if not model.is_dir():
-        export.write(
-            model,
-            engine,
-            chat,
-            tokenizer,
-            recipe,
-            export.card(recipe, found, examples, told, state) if told else "",
-            state,
-            joined,
-        )
-        record(state, "finished")
-    joined.say(f"finished: {model}")
+    if not joined.agree(model.is_dir):
+        made = best(loop) if recipe.save.model == "best" else state
+        card = export.card(recipe, found, examples, told, made) if joined.first else ""
+        export.write(model, engine, chat, tokenizer, recipe, card, made, joined)
+    record(state, "finished")
+    print(f"finished: {model}", flush=True)
     return 0
 
 
+def best(loop: Loop) -> State:
+    """Take up the checkpoint with the least loss on held-out rows."""
+    folder = loop.ranks.agree(lambda: checkpoints.best(loop.root))
+    loop.engine.load(folder)
+    return State.read(folder)
+
+
 def start(recipe: Sft, joined: Ranks) -> Engine:
-    """The engine of a recipe, with the model that it starts from."""
+    """The engine of a recipe, with the model that it starts from. Raises CaravanError where that cannot be trained as it is asked."""
+    engine: Engine
     if recipe.engine.kind == "deepspeed":
         from trainers.zero import DeepSpeed
 
-        return DeepSpeed(recipe, joined)
-    engine = recipe.engine
-    model = models.load(recipe.model, recipe.seed, packing=engine.packing, recompute=engine.recompute)
-    if recipe.lora:
-        model = models.adapt(model, recipe.lora, recipe.seed, engine.recompute)
-    scorer = models.Scorer(model)
-    if engine.compile:
-        model.compile(dynamic=True)
-    return engines.Torch(scorer, recipe.train, joined)
+        engine = DeepSpeed(recipe, joined)
+    else:
+        engine = engines.Torch(models.of(recipe), recipe.train, joined)
+    models.probe(engine.scorer, engine.model, recipe.engine.packing, joined.device)
+    if recipe.engine.compile:
+        # What Scorer calls; the model around it, with its logits, never runs.
+        models.bare(engine.model).get_decoder().compile(dynamic=True)
+    return engine
 
 
 def losses(engine: Engine, batch: Batch) -> Tensor:
     """Of each trained token its negative log-probability."""
     found: Tensor = engine.scorer(batch)
     return -found
-
-
-@contextlib.contextmanager
-def _first_speaks(joined: Ranks) -> Iterator[None]:
-    with (
-        open(os.devnull, "w") as nowhere,
-        contextlib.nullcontext() if joined.first else contextlib.redirect_stdout(nowhere),
-    ):
-        yield
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from trainers.checkpoints import State
+from trainers.checkpoints import State, put
 from trainers.config import Recipe
 from trainers.ranks import Ranks
 from warehouse.errors import CaravanError
@@ -19,7 +19,7 @@ from warehouse.errors import CaravanError
 class Show:
     """Only rank 0 tells anything. Metrics after the step that a run goes on from are forgotten: they come again."""
 
-    def __init__(self, recipe: Recipe, output: Path, ranks: Ranks, steps: int, start: State) -> None:
+    def __init__(self, recipe: Recipe, run: str, output: Path, ranks: Ranks, steps: int, start: State) -> None:
         self.recipe, self.first, self.steps = recipe, ranks.first, steps
         self.lines: list[str] = []
         if not self.first:
@@ -27,9 +27,7 @@ class Show:
         self.path = output / "metrics.jsonl"
         kept = self.path.read_text().splitlines() if self.path.exists() else []
         kept = [line for line in kept if line.endswith("}") and json.loads(line)["step"] <= start.step]
-        part = self.path.with_suffix(".part")
-        part.write_text("".join(line + "\n" for line in kept))
-        part.rename(self.path)
+        put(self.path, "".join(line + "\n" for line in kept))
         self.terminal = sys.stderr.isatty()
         columns = (
             TextColumn("step"),
@@ -40,15 +38,17 @@ class Show:
         )
         self.bar = Progress(*columns, console=Console(file=sys.stderr), disable=not self.terminal)
         self.task = self.bar.add_task("", total=steps, completed=start.step)
-        self.boards = self._boards(output, start.step)
+        self.close: list[Any] = []  # what ends each of the boards
+        self.boards = self._boards(run, output, start.step)
 
-    def _boards(self, output: Path, step: int) -> list[Any]:
+    def _boards(self, run: str, output: Path, step: int) -> list[Any]:
         found: list[Any] = []
         if self.recipe.log.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             writer = SummaryWriter(str(output / "tensorboard"), purge_step=step + 1)
             found.append(writer.add_scalar)
+            self.close.append(writer.close)
         if self.recipe.log.wandb:
             try:
                 import wandb
@@ -56,10 +56,9 @@ class Show:
                 raise CaravanError(
                     "log.wandb is set and wandb is not installed: pip install wandb, or log.wandb=none."
                 ) from error
-            run = wandb.init(
-                project=self.recipe.log.wandb, name=output.name, dir=str(output), resume="allow", id=output.name
-            )
-            found.append(lambda name, value, at: run.log({name: value}, step=at))
+            made = wandb.init(project=self.recipe.log.wandb, name=run, id=run, dir=str(output), resume="allow")
+            found.append(lambda name, value, at: made.log({name: value}, step=at))
+            self.close.append(made.finish)
         return found
 
     def __enter__(self) -> Self:
@@ -73,6 +72,8 @@ class Show:
         if self.first:
             self.flush()
             self.bar.stop()
+            for close in self.close:
+                close()
 
     def step(self, state: State, loss: float, norm: float, rate: float, tokens: int, seconds: float, peak: int) -> None:
         """Tell of a step: `tokens` without padding, `peak` bytes of memory of this rank."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,13 +81,24 @@ class Whole:
     path: str
 
     def read(self) -> Iterator[Row]:
-        with fsspec.open(self.path, "rt", encoding="utf-8", newline="", compression="infer") as stream:
-            rows: Any = csv.DictReader(stream) if ".csv" in self.path else json.load(stream)
+        csv.field_size_limit(sys.maxsize)
+        # What is no UTF-8 costs the row that it is in: such a byte becomes half a character, which `conversation` refuses.
+        how = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "", "compression": "infer"}
+        with fsspec.open(self.path, "rt", **how) as stream:
+            try:
+                rows: Any = csv.DictReader(stream) if _plain(self.path).endswith(".csv") else json.load(stream)
+            except ValueError as error:
+                raise CaravanError(f"{self.path} is no JSON: {error}.") from error
             if isinstance(rows, dict):
                 rows = [rows]
             for i, row in enumerate(rows, 1):
                 found = row if isinstance(row, dict) else {"error": f"a record is an object, not {type(row).__name__}"}
                 yield {**found, "file": os.path.basename(self.path), "row": i}
+
+
+def _plain(path: str) -> str:
+    """A path without the ending of a packed file."""
+    return path.removesuffix(next((end for end in PACKED if path.endswith(end)), ""))
 
 
 Portion = Rows | Lines | Whole
@@ -123,6 +135,13 @@ def find(data: Sequence[str], mixture: str | None = None, scratch: Path | None =
     return of_files(data)
 
 
+def pinned(data: Sequence[str]) -> list[str]:
+    """The same names, with a reference to a table resolved to its snapshot: what it means now, it means to all ranks."""
+    if len(data) == 1 and data[0].partition("@")[0] in contracts.names():
+        return [str(resolve(warehouse.open(create=False), data[0]))]
+    return list(data)
+
+
 def of_table(reference: str, mixture: str | None) -> Data:
     """Rows of one mixture of a table. Raises CaravanError where there are several and none is named, or no such one."""
     w = warehouse.open(create=False)
@@ -134,7 +153,7 @@ def of_table(reference: str, mixture: str | None) -> Data:
         raise CaravanError(f"{resolved} holds no rows. `python -m warehouse log {resolved.table}` lists its snapshots.")
     if mixture is None and len(names) > 1:
         raise CaravanError(
-            f"{resolved} holds {len(names)} mixtures: {', '.join(names)}. Say which one: --mixture {names[0]}."
+            f"{resolved} holds {len(names)} mixtures: {', '.join(names)}. Say which one: --set data.mixture={names[0]}."
         )
     if mixture is not None and mixture not in names:
         raise CaravanError(f"{resolved} holds no mixture {mixture!r}. It holds: {', '.join(names)}.")
@@ -155,7 +174,7 @@ def of_files(patterns: Sequence[str]) -> Data:
     portions: list[Portion] = []
     hashes = []
     for path in paths:
-        plain = path.removesuffix(next((end for end in PACKED if path.endswith(end)), ""))
+        plain = _plain(path)
         if plain.endswith(".parquet"):
             portions += _row_groups(ds.dataset(path, format="parquet"))
         elif plain.endswith(LINES):
@@ -260,6 +279,10 @@ def conversation(row: Row) -> list[dict[str, str]]:
             or not isinstance(message.get("content"), str)
         ):
             raise CaravanError("a message has no role and content that are text")
+        try:
+            message["content"].encode()
+        except UnicodeEncodeError as error:
+            raise CaravanError(f"a message is no Unicode: half a character at its place {error.start + 1}") from error
         if message["role"] not in ROLES:
             raise CaravanError(f"a message has the role {message['role']!r}, which is none of {', '.join(ROLES)}")
     return messages

@@ -5,6 +5,7 @@ as their examples fill. So its own count of parts is 1, the end of a step is tol
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,12 @@ from typing import Any
 import deepspeed
 import torch
 import torch.distributed as dist
+from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor
 from transformers.integrations import HfDeepSpeedConfig
 
 from trainers import models
 from trainers.config import Sft
-from trainers.engines import kept_buffers
 from trainers.ranks import Ranks
 from warehouse.errors import CaravanError
 
@@ -36,13 +37,10 @@ class DeepSpeed:
             dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         how = settings(recipe, ranks)
         # While this lives, transformers spreads weights over ranks as it loads them.
-        self._spreading = HfDeepSpeedConfig(how) if self.stage == 3 else None
-        model = models.load(recipe.model, recipe.seed, recompute=recipe.engine.recompute, packing=recipe.engine.packing)
-        if recipe.lora:
-            model = models.adapt(model, recipe.lora, recipe.seed, recipe.engine.recompute)
-        scorer = models.Scorer(model)
-        if recipe.engine.compile:
-            model.compile(dynamic=True)
+        spreading = HfDeepSpeedConfig(how) if self.stage == 3 else None
+        scorer = models.of(recipe)
+        del spreading
+        self.model = scorer.model
         if self.stage == 3:
             # The matrix of the vocabulary is used outside the module that owns it.
             deepspeed.zero.register_external_parameter(scorer, scorer.head)
@@ -58,13 +56,18 @@ class DeepSpeed:
         self.scorer.backward(share * self.ranks.count)
 
     def step(self, rate: float) -> float:
-        for group in self.scorer.optimizer.param_groups:
+        optimizer = self.scorer.optimizer
+        for group in optimizer.param_groups:
             group["lr"] = rate
-        grads = [param.grad for param in self.scorer.module.parameters() if param.grad is not None]
-        whole: Any = torch.nn.utils.get_total_norm(grads) if self.stage == 0 and grads else None
+        if self.stage == 0:
+            whole = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+            if whole.isfinite():
+                self.scorer.step()
+            return float(whole)
         self.scorer.step()
-        norm: Any = self.scorer.get_global_grad_norm()
-        return float(whole if norm is None else norm)
+        norm = self.scorer.get_global_grad_norm()
+        # Of a gradient that is not finite the stages say: overflow, with the norm of the step before or none; or a norm of -1.
+        return math.nan if optimizer.overflow or norm is None or norm < 0 else float(norm)
 
     def save(self, folder: Path) -> None:
         self.scorer.save_checkpoint(str(folder), tag=TAG, save_latest=False)
@@ -81,10 +84,13 @@ class DeepSpeed:
             raise CaravanError(f"{folder} holds no state of DeepSpeed.")
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        for name, param in self.scorer.module.model.named_parameters():
+        for name, param in self.model.named_parameters():
+            master = safe_get_full_fp32_param(param) if param.requires_grad else None
+            if master is not None:
+                yield name, master
+                continue
             with deepspeed.zero.GatheredParameters([param], enabled=self.stage == 3):
                 yield name, param.detach()
-        yield from kept_buffers(self.scorer.module.model)
 
 
 def settings(recipe: Sft, ranks: Ranks) -> dict[str, Any]:

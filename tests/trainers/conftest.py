@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,43 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
-MARKS = ("<|system|>", "<|user|>", "<|assistant|>")
+REPOSITORY = Path(__file__).resolve().parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def command(recipe, rows_file, output, *settings):
+    return [
+        sys.executable, "-m", "trainers.sft", str(recipe), "--data", str(rows_file), "--output", str(output),
+        "--set", "log.tensorboard=false", *settings,
+    ]  # fmt: skip
+
+
+def finished(arguments, environment, code=0, cwd=REPOSITORY):
+    """What a command printed, which ends with this status."""
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, cwd=cwd)
+    assert done.returncode == code, done.stdout[-3000:] + done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+def losses(output):
+    """Loss, norm of the gradient and learning rate of each step, and the held-out losses, to the bit."""
+    from trainers.loop import curve
+
+    kept = ("step", "loss", "gradient_norm", "learning_rate", "held_out_loss")
+    return [{name: line[name] for name in kept if name in line} for line in curve(output)]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("caches")
+    return {
+        **os.environ,
+        "CARAVAN_CACHE": str(folder),
+        "CARAVAN_WAREHOUSE": str(folder / "nowhere"),
+        "PYTHONPATH": str(REPOSITORY),
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +127,32 @@ def tiny(tmp_path_factory, tokenizer) -> Path:
     )
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory, tokenizer) -> Path:
+    """Folder of a Mistral of one layer with a window of 16 tokens and a matrix of the vocabulary of its own."""
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    folder = tmp_path_factory.mktemp("other")
+    config = MistralConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=16,
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(1)
+    MistralForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -82,6 +82,56 @@ def test_what_a_kill_left_is_no_checkpoint(tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
+def test_a_file_of_the_network_that_cannot_be_removed_is_left(tiny, tmp_path):
+    made = engine(tiny)
+    (tmp_path / ".nfs0001").write_text("")
+    checkpoints.write(tmp_path, made, state(1), Ranks(), Save())
+    assert list(checkpoints.all_of(tmp_path)) == [1]
+
+
+def test_a_kill_between_rename_and_removal(tiny, tmp_path, monkeypatch):
+    """The newest is complete, the one that was to go is gone for good with the next."""
+    made, keep = engine(tiny), Save(keep_last=1, keep_best=0)
+    checkpoints.write(tmp_path, made, state(1), Ranks(), keep)
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as moment:
+        moment.setattr(checkpoints.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.write(tmp_path, made, state(2), Ranks(), keep)
+    assert list(checkpoints.all_of(tmp_path)) == [2] and (tmp_path / ".step-00000001.gone").exists()
+    checkpoints.write(tmp_path, made, state(3), Ranks(), keep)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    checkpoints.put(tmp_path / "a.json", "first")
+
+    def killed(path, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as moment:
+        moment.setattr(checkpoints.Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.put(tmp_path / "a.json", "second, which is longer")
+    assert (tmp_path / "a.json").read_text() == "first"
+    checkpoints.put(tmp_path / "a.json", "third")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["third"]
+
+
+def test_what_never_had_a_gradient_is_kept_as_well(tiny, tmp_path):
+    made = engine(tiny)
+    made.backward((made.params[0] * 2).sum(), last=True)
+    made.step(1e-3)
+    made.save(tmp_path)
+    again = engine(tiny)
+    again.load(tmp_path)
+    assert torch.equal(again.params[0], made.params[0])
+    assert len(again.optimizer.state) == 1
+
+
 def test_a_state_of_other_weights_is_refused(tiny, tmp_path):
     from safetensors.torch import save_file
 

@@ -181,6 +181,7 @@ def test_unreadable_rows_are_named_and_cost_no_good_one(chat, rows, tmp_path, ca
         '{"messages": []}',
         '{"messages": [{"role": "tool", "content": "x"}]}',
         '{"text": "x"}',
+        '{"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "half \\ud83d"}]}',
     ]
     path.write_text(path.read_text() + "\n".join(bad) + "\n" + json.dumps(rows[3]) + "\n")
     examples = data.tokens(sources.find([str(path)]), How(chat, 100_000), tmp_path, workers=1)
@@ -195,6 +196,57 @@ def test_unreadable_rows_are_named_and_cost_no_good_one(chat, rows, tmp_path, ca
     ):
         assert text in said
     assert examples.about["counts"]["a"]["unreadable"] == len(bad)
+    # Five are printed, all are kept.
+    kept = (examples.folder / data.UNREADABLE).read_text().splitlines()
+    assert (
+        len(kept) == len(bad)
+        and kept[-1] == "a.jsonl, row 9: a message is no Unicode: half a character at its place 6."
+    )
+    assert "row 9" not in said and str(examples.folder / data.UNREADABLE) in said
+
+
+def test_rows_of_a_csv(chat, rows, tmp_path):
+    """Fields of more than 128 KiB are read, and a byte that is no UTF-8 costs its row alone; `.csv` in a folder's name means nothing."""
+    folder = tmp_path / "rows.csv.d"
+    folder.mkdir()
+    long = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "long " * 40_000}]
+    plain = [{"messages": long}, *({"messages": row["messages"]} for row in rows[:3])]
+    with open(folder / "c.csv", "w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["messages", "source"])
+        writer.writeheader()
+        writer.writerows({"messages": json.dumps(row["messages"]), "source": "s"} for row in plain)
+    with open(folder / "c.csv", "ab") as stream:
+        stream.write(
+            b'"[{""role"": ""user"", ""content"": ""caf\xe9""}, {""role"": ""assistant"", ""content"": ""x""}]",s\r\n'
+        )
+    (folder / "d.json").write_text(json.dumps(plain))
+    for name, unreadable in (("c.csv", 1), ("d.json", 0)):
+        found = sources.find([str(folder / name)])
+        examples = data.tokens(found, How(chat, 1_000_000), tmp_path / "cache", workers=1, quiet=True)
+        assert all_of(examples) == tokens_of(chat, plain), name
+        assert sum(count.get("unreadable", 0) for count in examples.about["counts"].values()) == unreadable
+
+
+def test_a_broken_json_is_named(chat, tmp_path):
+    (tmp_path / "d.json").write_text('[{"messages": [}]')
+    with pytest.raises(CaravanError, match=r"d.json is no JSON: .* line 1 column 16"):
+        data.tokens(sources.find([str(tmp_path / "d.json")]), How(chat, 100), tmp_path / "cache", workers=1, quiet=True)
+
+
+def test_where_rows_say_that_they_are_from_may_be_anything(chat, rows, tmp_path):
+    odd = [{"source": 5, "prompt_id": ["x"], "position": "first"}, {"source": "half \ud83d"}]
+    lines = write_lines(tmp_path / "a.jsonl", [{"messages": rows[0]["messages"], **each} for each in odd])
+    examples = data.tokens(sources.find([lines]), How(chat, 100_000), tmp_path / "cache", workers=1, quiet=True)
+    assert [examples.origin(i)["source"] for i in range(2)] == ["5", "half \\ud83d"]
+    assert examples.origin(0)["prompt_id"] == "['x']" and examples.origin(0)["position"] is None
+
+
+def test_pieces_know_their_row(chat, rows, tmp_path):
+    found = sources.find([write_lines(tmp_path / "a.jsonl", rows)])
+    examples = data.tokens(found, How(chat, 100, "split"), tmp_path / "cache", workers=1, quiet=True)
+    numbers = [examples.origin(i)["row"] for i in range(len(examples))]
+    assert len(examples) > examples.rows[-1] + 1 == len(set(numbers))
+    assert [numbers.index(number) for number in numbers] == [examples.rows.tolist().index(row) for row in examples.rows]
 
 
 def test_nothing_to_train_is_refused(chat, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from trainers import chat as chats  # noqa: E402
-from trainers import models  # noqa: E402
+from trainers import models, ops  # noqa: E402
 from trainers.attention import block_mask  # noqa: E402
 from trainers.batches import packed, padded  # noqa: E402
 from trainers.config import Model  # noqa: E402
@@ -81,8 +81,23 @@ def test_against_transformers_own_loss(tiny, examples):
 def test_chunks(tiny, examples, monkeypatch):
     whole = step(scorer(tiny), [packed(examples)], "sum")
     for chunk in (1, 7, 64):
-        monkeypatch.setattr("trainers.ops.CHUNK", chunk * 1000)
+        monkeypatch.setitem(ops.CHUNK, "cpu", chunk * 1000)
         assert_same(step(scorer(tiny), [packed(examples)], "sum"), whole)
+
+
+def test_a_window(other, examples):
+    """Of 16 tokens, which all of the examples are longer than: as transformers computes each alone."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(other, dtype=torch.float64, attn_implementation="sdpa")
+    ours, batch = scorer(other), packed(examples)
+    expected = []
+    for each in examples:
+        tokens = torch.tensor(each.tokens.astype("int64"))[None]
+        expected.append(model(tokens).logits[0].log_softmax(-1))
+    found = ours(batch)[batch.mask]
+    right = torch.cat(expected).gather(-1, batch.targets[0].clamp(min=0)[:, None])[:, 0][batch.mask[0]]
+    torch.testing.assert_close(found, right, **CLOSE)
 
 
 def test_sequences_do_not_see_one_another(tiny, examples):
@@ -96,7 +111,8 @@ def test_sequences_do_not_see_one_another(tiny, examples):
     masked = model(**inputs, attention_mask=block_mask(batch.starts)).logits
     open_mask = torch.ones(1, 1, *[batch.tokens.shape[1]] * 2, dtype=torch.bool).tril()
     leaking = model(**inputs, attention_mask=open_mask).logits
-    found = ours.model(**inputs, starts=batch.starts, longest=batch.longest).logits
+    starts = {"cu_seq_lens_q": batch.starts, "cu_seq_lens_k": batch.starts}
+    found = ours.model(**inputs, **starts, max_length_q=batch.longest, max_length_k=batch.longest).logits
     torch.testing.assert_close(found, masked, **CLOSE)
     assert (found - leaking).abs().max() > 1e-3
 

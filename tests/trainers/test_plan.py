@@ -1,5 +1,6 @@
 """Predictions: parameters to the last one, work and state by hand, and beside the hours that the paper reports."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -42,15 +43,45 @@ def test_state_by_hand():
     shape, gpu = SHAPES["meta-llama/Llama-3.1-8B"], plan.GPUS["H100"]
     states = {}
     for zero in range(4):
-        changed = load(RECIPES / "tulu3_8b_sft.toml", Sft, [f"engine.zero={zero}"])
+        changed = load(
+            RECIPES / "tulu3_8b_sft.toml", Sft, [f"engine.zero={zero}", *(["engine.kind=torch"] if zero == 0 else [])]
+        )
         memory = plan.predict(changed, shape, gpu, 32, hardware=recipe.hardware).memory
         states[zero] = sum(memory[name] for name in ("weights", "gradients", "masters and moments")) / shape.parameters
     assert states == pytest.approx({0: 18, 1: 6 + 12 / 32, 2: 2 + 16 / 32, 3: 18 / 32})
+    assert memory["head"] == (4 + 2) * 128256 * 4096
+
+
+def test_state_of_other_ways():
+    """float32 without shards, adapters of rank 8, and what offloading leaves on the GPU and takes of time."""
+    path, shape = RECIPES / "tulu3_8b_sft.toml", SHAPES["meta-llama/Llama-3.1-8B"]
+    plain = plan.memory_of(load(path, Sft, ["engine.kind=torch", "engine.zero=0", "model.precision=fp32"]), shape, 8, 1)
+    size = shape.parameters
+    assert [plain[name] for name in ("weights", "gradients", "masters and moments")] == [4 * size, 4 * size, 8 * size]
+    adapted = plan.memory_of(load(path, Sft, ["engine.zero=2", "lora.rank=8"]), shape, 8, 1)
+    # As peft counts them: 8 (in + out) of each of seven matrices of 32 layers.
+    adapters = 32 * 8 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
+    assert adapted["gradients"] == 4 * adapters / 8 and adapted["weights"] == 2 * size and adapted["head"] == 0
+    recipe = load(path, Sft)
+    away = load(path, Sft, ["engine.offload=true"])
+    assert plan.memory_of(away, shape, 32, 1)["masters and moments"] == 0
+    hours = [
+        plan.predict(each, shape, plan.GPUS["H100"], 32, hardware=recipe.hardware).hours for each in (recipe, away)
+    ]
+    assert hours[1] > 1.2 * hours[0]
+
+
+def test_the_longest_of_many():
+    """Against a draw of 100,000 times 32 lengths."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.empty(100_000, 32).log_normal_(math.log(566) - 0.96**2 / 2, 0.96, generator=generator)
+    assert plan.longest(32, 566, 0.96, 4096) == pytest.approx(drawn.clamp(max=4096).amax(1).mean().item(), rel=5e-3)
+    assert plan.longest(1, 566, 0.96, 40_000) == pytest.approx(566, rel=0.01)
 
 
 @pytest.mark.parametrize(("size", "gpus", "hours"), [("8b", "32xH100", 6), ("70b", "64xH100", 50)])
 def test_beside_the_published_hours(size, gpus, hours):
-    """Within a factor of three of what was reported, one example at a time; packing predicts fewer hours."""
+    """Within 30 % of what was reported, one example at a time; packing predicts fewer hours."""
     recipe = load(RECIPES / f"tulu3_{size}_sft.toml", Sft)
     assert (recipe.hardware.gpus, recipe.hardware.hours) == (gpus, hours)
     gpu, count = plan.gpus(gpus)
@@ -58,19 +89,19 @@ def test_beside_the_published_hours(size, gpus, hours):
         plan.predict(recipe, plan.shape_of(recipe), gpu, count, hardware=recipe.hardware, packing=p)
         for p in (True, False)
     ]
-    assert hours / 3 < ways[1].hours < hours * 3
+    assert hours * 0.7 < ways[1].hours < hours * 1.3
     assert ways[0].hours < ways[1].hours
     assert all(way.total < gpu.memory for way in ways)
 
 
-def test_command(capsys):
+def test_command(capsys, tmp_path):
     plan.main([str(RECIPES / "tulu3_405b_sft.toml"), "--gpus", "64xH100"])
     said = capsys.readouterr().out
     assert "405.85 billion parameters" in said and "It does not fit" in said
     with pytest.raises(CaravanError, match="COUNTxKIND, such as 8xH100, not '8H100'"):
         plan.main([str(RECIPES / "tulu3_8b_sft.toml"), "--gpus", "8H100"])
-    with pytest.raises(CaravanError, match="The shape of nowhere cannot be had"):
-        plan.main([str(RECIPES / "tiny_sft.toml"), "--set", "model.path=nowhere"])
+    with pytest.raises(CaravanError, match=r"The shape of .*nowhere cannot be had"):
+        plan.main([str(RECIPES / "tiny_sft.toml"), "--set", f"model.path={tmp_path}/nowhere"])
 
 
 def test_operations_by_hand():
