@@ -23,7 +23,7 @@ from trainers.data import Examples
 from trainers.loop import curve
 from trainers.sources import Data
 from warehouse.commit import Job, code_version, commit_arrow
-from warehouse.errors import CaravanError
+from warehouse.settings import settings
 
 PACKAGES = ("torch", "transformers", "tokenizers", "deepspeed", "peft", "numpy")
 
@@ -64,13 +64,13 @@ def environment() -> dict[str, str]:
 
 
 def write(output: Path, told: dict[str, Any], data: Data, state: State, status: str, examples: int) -> None:
-    """Bring the rows of a run up to date. Says so where there is no warehouse."""
-    try:
-        w = warehouse.open(create=False)
-    except CaravanError:
+    """Bring the rows of a run up to date. Says so where there is no warehouse; raises what keeps one that is there from being written."""
+    place = settings()
+    if place.local and not Path(place.root).is_dir():
         if status != "running":
             print(f"There is no warehouse here, so the run is recorded in {output} alone.")
         return
+    w = warehouse.open(create=False)
     now, run = datetime.now(UTC), told["run"]
     measured = {line["step"]: line["held_out_loss"] for line in curve(output) if line.get("held_out_loss") is not None}
     row = {
