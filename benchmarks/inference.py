@@ -71,6 +71,7 @@ def main() -> int:
         for name in list(found):
             try:
                 found[name].append(once(name, counts[name], f"{name}-{number}", pythons[name]))
+                print(f"round {number + 1} of {rounds}, {name}: {found[name][-1]}", file=sys.stderr, flush=True)
             except Left as why:
                 if name not in PEERS:
                     raise CaravanError(str(why)) from why
