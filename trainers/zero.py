@@ -35,6 +35,8 @@ class DeepSpeed:
         if not dist.is_initialized():
             backend = "nccl" if ranks.device.type == "cuda" else "gloo"
             dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        # Between CPUs gloo adds up; DeepSpeed would first compile an operator of its own, for minutes.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         how = settings(recipe, ranks)
         # While this lives, transformers spreads weights over ranks as it loads them.
         spreading = HfDeepSpeedConfig(how) if self.stage == 3 else None
