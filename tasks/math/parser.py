@@ -218,7 +218,10 @@ class Parser:
     def script(self) -> Node:
         """What stands behind `^`: a group, or one factor with its sign."""
         if self.peek() == "{":
-            return self.group()
+            self.deeper()
+            node = self.group()
+            self.depth -= 1
+            return node
         return self.signed() if self.peek() in ("-", "\\sqrt", "\\frac", "(") else self.postfix(self.atom())
 
     def subscript(self) -> str:
