@@ -14,7 +14,7 @@ LONG = [
     "tests/test_ask_models",
     "tests/test_wheel",
     "tests/trainers/test_sft",
-    "tests/trainers/test_engines",
+    "tests/trainers/test_training_engines",
     "tests/pipelines/test_deduplicate",
     "tests/pipelines/test_judge",
     "tests/pipelines/test_personas",

@@ -33,6 +33,13 @@ def test_files_are_short(tracked):
     assert {name: count for name, count in counts.items() if count > LONGEST} == {}
 
 
+def test_names_of_test_files_are_unique(tracked):
+    """Those in folders that are no packages are modules of one name."""
+    names = [path.name for path in tracked.values() if path.name.startswith("test_")]
+    assert len(names) > 100
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_nothing_names_a_machine_or_a_registry(tracked):
     found = []
     for name, path in tracked.items():

@@ -1,5 +1,6 @@
 """Finding code in responses; checks by assertions and by standard input and output."""
 
+import sys
 import time
 
 import pytest
@@ -147,7 +148,8 @@ def test_stdio():
         ("print('1 ', '1')", "other output than expected"),
         ("print(' 1')", "other output than expected"),
         ("import os, sys\nprint(open(sys.argv[0]).read())", "other output than expected"),
-        ("\0", "source code"),
+        # Python to 3.11.3 reads a file up to such a byte, and runs what there is: nothing.
+        ("\0", "source code" if sys.version_info >= (3, 11, 4) else "other output than expected"),
         ("\ud800", "SyntaxError"),
     ],
 )
