@@ -33,6 +33,16 @@ class Batch:
     def mask(self) -> Tensor:
         return self.targets != IGNORED
 
+    @property
+    def ends(self) -> Tensor:
+        """Places of the last token of each sequence (S,), counted over all rows of the batch."""
+        if self.starts is not None:
+            return self.starts[1:].long() - 1
+        assert self.attention is not None
+        rows, length = self.attention.shape
+        last = self.attention.cumsum(1).argmax(1)
+        return torch.arange(rows, device=last.device) * length + last
+
     def to(self, device: torch.device) -> "Batch":
         if device.type == "cpu":
             return self

@@ -83,14 +83,16 @@ class Chat:
     def _frames(self) -> dict[tuple[str, ...], int]:
         return {}
 
-    def encode(self, conversations: Sequence[Messages]) -> list[Encoded]:
-        """Tokens and masks of conversations. Raises CaravanError on an unknown role."""
+    def encode(self, conversations: Sequence[Messages], only_last: bool = False) -> list[Encoded]:
+        """Tokens and masks of conversations; `only_last`: the last assistant's turn alone is trained. Raises CaravanError on an unknown
+        role."""
         rendered = [self.template.render(messages, self.eos, self.bos) for messages in conversations]
         encodings = self.backend.encode_batch([text for text, _ in rendered], add_special_tokens=False)
         found = []
         for messages, (_, spans), encoding in zip(conversations, rendered, encodings, strict=True):
             tokens = np.array(encoding.ids, dtype=np.uint32)
-            trained = mask(np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2), spans)
+            offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+            trained = mask(offsets, spans[-1:] if only_last else spans)
             roles = tuple(message["role"] for message in messages)
             control = int(np.isin(tokens, self._control).sum()) - self._frame(roles)
             found.append(Encoded(tokens, trained, control))

@@ -7,7 +7,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -24,6 +24,7 @@ from pydantic import (
 from warehouse.errors import CaravanError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+ROWS_OF = {1: "an example", 2: "a pair of examples"}
 Seed = Annotated[int, Field(ge=0, lt=1 << 24)]  # shares 64 bits with the step and the rank
 
 
@@ -41,7 +42,7 @@ class Model(Strict):
     precision: Literal["bf16", "fp32", "fp64"] = "bf16"
 
 
-class Examples(Strict):
+class Rows(Strict):
     """What is trained on. `held_out` rows, chosen by the seed, are kept apart to measure the loss on."""
 
     template: str = "tulu"
@@ -52,22 +53,49 @@ class Examples(Strict):
     held_out: NonNegativeInt = 0
 
 
-class Train(Strict):
-    """How the weights change. `batch` is examples a step, over all ranks; `warmup` a share of all steps."""
+class Pairs(Rows):
+    """Rows of a better and a worse response. `max_length` is that of each response with its prompt."""
 
-    epochs: PositiveInt = 2
+    max_length: PositiveInt = 2048
+    long: Literal["truncate", "drop"] = "truncate"
+
+
+class Train(Strict):
+    """How the weights change. `batch` is rows a step, over all ranks; `warmup` a share of all steps."""
+
+    epochs: PositiveInt = 1
     steps: PositiveInt | None = None  # end after so many, schedule included
     batch: PositiveInt = 128
     learning_rate: PositiveFloat = 5e-6
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup: Share = 0.03
-    loss: Literal["sum", "token_mean", "seq_mean", "tulu_microbatch_mean"] = "sum"
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.0
     clip: PositiveFloat | None = (
         None  # largest norm of a step's gradient; with `sum` it grows with the tokens of a step
     )
+
+
+class SftTrain(Train):
+    epochs: PositiveInt = 2
+    loss: Literal["sum", "token_mean", "seq_mean", "tulu_microbatch_mean"] = "sum"
+
+
+class RewardTrain(Train):
+    batch: PositiveInt = 256
+    learning_rate: PositiveFloat = 3e-6
+
+
+class DpoTrain(Train):
+    """`loss` is one of those of trainers.preference; `margin` the γ of SimPO, `smoothing` the share of pairs taken to be the wrong way round."""
+
+    learning_rate: PositiveFloat = 5e-7
+    warmup: Share = 0.1
+    loss: Literal["dpo", "dpo_norm", "simpo", "ipo"] = "dpo_norm"
+    beta: PositiveFloat = 5.0
+    margin: NonNegativeFloat = 0.0
+    smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
 
 class Lora(Strict):
@@ -90,6 +118,18 @@ class Engine(Strict):
     recompute: bool = False  # activations a second time in the backward pass, in the place of keeping them
     compile: bool = False
     patience: PositiveFloat = 120  # seconds without a sign of life after which a rank counts as lost
+
+
+class PairEngine(Engine):
+    """`forward`: better and worse responses in a pass each, or all in one."""
+
+    forward: Literal["separate", "concatenated"] = "separate"
+
+
+class DpoEngine(PairEngine):
+    """`reference`: its log-probabilities computed once and kept, or by a second model in memory with every part."""
+
+    reference: Literal["cached", "live"] = "cached"
 
 
 class Save(Strict):
@@ -119,28 +159,26 @@ class Hardware(Strict):
 
 
 class Recipe(Strict):
+    """What all stages have. `sides` is how many examples a row makes."""
+
+    sides: ClassVar[int] = 1
     stage: str
     seed: Seed = 42
     model: Model
+    data: Rows = Rows()
+    train: Train = Train()
+    lora: Lora | None = None
     engine: Engine = Engine()
     save: Save = Save()
     log: Log = Log()
     hardware: Hardware | None = None
 
-
-class Sft(Recipe):
-    """Supervised fine-tuning."""
-
-    stage: Literal["sft"]
-    data: Examples = Examples()
-    train: Train = Train()
-    lora: Lora | None = None
-
     @model_validator(mode="after")
-    def _fits(self) -> "Sft":
-        if self.engine.packing and self.engine.tokens_per_part < self.data.max_length:
+    def _fits(self) -> Self:
+        room = self.sides * self.data.max_length
+        if self.engine.packing and self.engine.tokens_per_part < room:
             raise ValueError(
-                f"engine.tokens_per_part ({self.engine.tokens_per_part:,}) has no room for an example of data.max_length "
+                f"engine.tokens_per_part ({self.engine.tokens_per_part:,}) has no room for {ROWS_OF[self.sides]} of data.max_length "
                 f"({self.data.max_length:,}) tokens"
             )
         if self.engine.kind == "torch" and (self.engine.zero or self.engine.offload):
@@ -161,6 +199,51 @@ class Sft(Recipe):
             )
         if self.lora and self.engine.zero == 3:
             raise ValueError("adapters need whole weights on every rank: [lora] goes with engine.zero up to 2")
+        return self
+
+
+class Sft(Recipe):
+    """Supervised fine-tuning."""
+
+    stage: Literal["sft"]
+    train: SftTrain = SftTrain()
+
+
+class RewardModel(Recipe):
+    """A model that gives a response one number."""
+
+    sides: ClassVar[int] = 2
+    stage: Literal["reward_model"]
+    data: Pairs = Pairs()
+    train: RewardTrain = RewardTrain()
+    engine: PairEngine = PairEngine()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.lora:
+            raise ValueError("a reward model is trained whole: leave out [lora]")
+        return self
+
+
+class Dpo(Recipe):
+    """Preference tuning without a reward model: DPO and its relatives."""
+
+    sides: ClassVar[int] = 2
+    stage: Literal["dpo"]
+    data: Pairs = Pairs()
+    train: DpoTrain = DpoTrain()
+    engine: DpoEngine = DpoEngine()
+
+    @model_validator(mode="after")
+    def _reference(self) -> Self:
+        if self.engine.reference == "live" and self.engine.zero == 3:
+            raise ValueError(
+                "a live reference is whole on every rank: with engine.zero = 3 use engine.reference = 'cached'"
+            )
+        if self.train.margin and self.train.loss != "simpo":
+            raise ValueError("train.margin is SimPO's: it needs train.loss = 'simpo'")
+        if self.train.smoothing and self.train.loss == "ipo":
+            raise ValueError("train.smoothing is for the losses of a logistic, not for IPO's square")
         return self
 
 

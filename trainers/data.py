@@ -24,16 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from trainers.chat import Chat, Encoded
-from trainers.sources import Data, Portion, Row, conversation
+from trainers.sources import SIDES, Data, Portion, Row, conversation, pair
 from warehouse.errors import CaravanError
 
-FORMAT = 2  # of the files; a change makes new folders
+FORMAT = 3  # of the files; a change makes new folders
 LONG = ("truncate", "drop", "split")
 EXAMPLES_OF_PROBLEMS = 5  # that are printed; all are in a file beside the tokens
 UNREADABLE = "unreadable.txt"
@@ -71,26 +73,33 @@ COUNTS = {
 
 @dataclass(frozen=True)
 class How:
-    """What makes tokens of rows. `long` says what becomes of rows longer than `max_length` tokens: one of LONG."""
+    """What makes tokens of rows. `long` says what becomes of rows longer than `max_length` tokens: one of LONG. A row of `pairs` makes two
+    examples, the better and the worse response, of which the last turn is trained."""
 
     chat: Chat
     max_length: int
     long: str = "truncate"
+    pairs: bool = False
 
 
-def folder_of(cache: Path, data: Data, how: How) -> Path:
-    parts = [FORMAT, data.identity, how.chat.version, how.chat.template.name, how.max_length, how.long]
-    return cache / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+def cache() -> Path:
+    """CARAVAN_CACHE or ~/.cache/caravan."""
+    return Path(os.environ.get("CARAVAN_CACHE") or Path.home() / ".cache" / "caravan")
+
+
+def folder_of(root: Path, data: Data, how: How) -> Path:
+    parts = [FORMAT, data.identity, how.chat.version, how.chat.template.name, how.max_length, how.long, how.pairs]
+    return root / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def tokens(
-    data: Data, how: How, cache: Path | None = None, workers: int | None = None, quiet: bool = False
+    data: Data, how: How, place: Path | None = None, workers: int | None = None, quiet: bool = False
 ) -> "Examples":
     """The examples of data; built if they are not there. Of several processes that ask at once one builds and the others wait.
 
-    `cache` is CARAVAN_CACHE or ~/.cache/caravan by default. Raises CaravanError where no row leaves anything to train.
+    `place` is the folder for folders of tokens, by default in `cache()`. Raises CaravanError where no row leaves anything to train.
     """
-    root = cache or Path(os.environ.get("CARAVAN_CACHE") or Path.home() / ".cache" / "caravan") / "tokens"
+    root = place or cache() / "tokens"
     folder = folder_of(root, data, how)
     root.mkdir(parents=True, exist_ok=True)
     with open(root / f"{folder.name}.lock", "w") as lock:
@@ -142,6 +151,7 @@ def _build(data: Data, how: How, folder: Path, workers: int, quiet: bool) -> Non
         "chat": how.chat.version,
         "max_length": how.max_length,
         "long": how.long,
+        "pairs": how.pairs,
         "counts": {source: dict(numbers) for source, numbers in sorted(counts.items())},
         "problems": problems[:EXAMPLES_OF_PROBLEMS],
     }
@@ -219,26 +229,27 @@ def encode(rows: Iterator[Row], how: How) -> tuple[list[tuple[Row, Encoded]], di
     """Origin and tokens of each example, counts by source, and what cannot be read, each with file and row."""
     counts: dict[str, Counter[str]] = {}
     problems: list[str] = []
-    readable, found = [], []
+    readable = []
     for row in rows:
         origin = _origin(row)
         count = counts.setdefault(origin["source"], Counter())
         count["rows"] += 1
         try:
-            messages = conversation(row)
+            readable.append((row, origin, pair(row) if how.pairs else [conversation(row)]))
         except CaravanError as error:
             count["unreadable"] += 1
             problems.append(f"{row.get('file')}, row {row.get('row')}: {error}.")
-            continue
-        readable.append((origin["source"], origin, messages))
-    encoded = how.chat.encode([messages for _, _, messages in readable])
-    for (source, origin, _), whole in zip(readable, encoded, strict=True):
-        count = counts[source]
-        count["control"] += bool(whole.control)
+    found = []
+    encoded = iter(how.chat.encode([side for _, _, sides in readable for side in sides], only_last=how.pairs))
+    for row, origin, sides in readable:
+        count = counts[origin["source"]]
+        whole = [next(encoded) for _ in sides]
+        count["control"] += any(side.control for side in whole)
         for piece, example in enumerate(_pieces(whole, how, count)):
             targets = int(example.trained[1:].sum())
             count.update(examples=1, tokens=len(example.tokens), targets=targets)
-            found.append(({**origin, "piece": piece, "targets": targets}, example))
+            of_side = {"completion_id": _text(row.get(f"{SIDES[piece]}_completion_id"))} if how.pairs else {}
+            found.append(({**origin, **of_side, "piece": piece, "targets": targets}, example))
     return found, counts, problems
 
 
@@ -246,32 +257,40 @@ def _origin(row: Row) -> Row:
     """Where a row says that it is from, in the types of SCHEMA: files may hold anything under these names."""
     found: Row = {name: row[name] if isinstance(row.get(name), int) else None for name in ("position", "row")}
     source = row.get("source") or row.get("dataset") or Path(row.get("file") or "").name.split(".")[0]
-    for name, value in {
-        **{name: row.get(name) for name in ("prompt_id", "completion_id", "file")},
-        "source": source,
-    }.items():
-        found[name] = None if value is None else str(value).encode(errors="backslashreplace").decode()
-    return found
+    for name in ("prompt_id", "completion_id", "file"):
+        found[name] = _text(row.get(name))
+    return {**found, "source": _text(source)}
 
 
-def _pieces(whole: Encoded, how: How, count: Counter[str]) -> list[Encoded]:
-    """What is left of a row that may be too long. A token is a target if it is trained and has one before it to predict it from."""
-    length, pieces = len(whole.tokens), [whole]
-    if length > how.max_length:
-        if how.long == "drop":
-            count.update(too_long=1)
-            return []
-        starts = range(0, length, how.max_length) if how.long == "split" else [0]
-        cuts = [slice(start, start + how.max_length) for start in starts]
-        pieces = [Encoded(whole.tokens[cut], whole.trained[cut], whole.control) for cut in cuts]
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value).encode(errors="backslashreplace").decode()
+
+
+def _pieces(sides: list[Encoded], how: How, count: Counter[str]) -> list[Encoded]:
+    """What is left of a row that may be too long: pieces of its one conversation, or both sides of a pair, or nothing. A token is a target
+    if it is trained and has one before it to predict it from."""
+    long = any(len(side.tokens) > how.max_length for side in sides)
+    if long and how.long == "drop":
+        count.update(too_long=1)
+        return []
+    pieces = [piece for side in sides for piece in _cut(side, how)]
     kept = [piece for piece in pieces if piece.trained[1:].any()]
-    if not kept:
+    # Half a pair teaches nothing.
+    if not kept or (how.pairs and len(kept) < len(sides)):
         count.update(untrained=1)
-    elif length > how.max_length:
+        return []
+    if long:
         count.update({"truncated" if how.long == "truncate" else "split": 1})
-        count.update(cut=length - sum(len(piece.tokens) for piece in kept))
-        count.update(cut_targets=int(whole.trained[1:].sum()) - sum(int(piece.trained[1:].sum()) for piece in kept))
+        count.update(cut=sum(len(side.tokens) for side in sides) - sum(len(piece.tokens) for piece in kept))
+        targets = [sum(int(each.trained[1:].sum()) for each in of) for of in (sides, kept)]
+        count.update(cut_targets=targets[0] - targets[1])
     return kept
+
+
+def _cut(side: Encoded, how: How) -> list[Encoded]:
+    starts = range(0, len(side.tokens), how.max_length) if how.long == "split" else [0]
+    cuts = [slice(start, start + how.max_length) for start in starts]
+    return [Encoded(side.tokens[cut], side.trained[cut], side.control) for cut in cuts]
 
 
 class Examples:
@@ -298,7 +317,7 @@ class Examples:
             order = np.argsort(np.concatenate([batch["position"].to_numpy() for batch in self._batches]), kind="stable")
         targets = np.concatenate([batch["targets"].to_numpy() for batch in self._batches])
         pieces = np.concatenate([batch["piece"].to_numpy() for batch in self._batches])
-        self._part, self._within = part[order], within[order]
+        self._order, self._part, self._within = order, part[order], within[order]
         self.lengths, self.targets = lengths[order], targets[order]
         self.rows = np.cumsum(pieces[order] == 0) - 1
 
@@ -306,6 +325,13 @@ class Examples:
     def fingerprint(self) -> str:
         """What the tokens depend on, as 32 hexadecimal digits."""
         return self.folder.name
+
+    @property
+    def sources(self) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """Names of the sources, and the number of each example's."""
+        names: list[str] = sorted(self.about["counts"])
+        found = [pc.index_in(batch["source"], pa.array(names)).to_numpy() for batch in self._batches]
+        return names, np.concatenate(found)[self._order].astype(np.int64)
 
     @property
     def largest(self) -> int:
@@ -324,6 +350,10 @@ class Examples:
         """Where an example came from: position in the mixture, piece of the row, prompt_id, completion_id, source, file, row."""
         row = self._batches[self._part[i]].slice(self._within[i], 1)
         return {name: row[name][0].as_py() for name in ORIGIN}
+
+    def origins(self) -> pa.Table:
+        """Where each example came from, a row an example."""
+        return pa.Table.from_batches([batch.select(ORIGIN) for batch in self._batches]).take(pa.array(self._order))
 
     def report(self) -> None:
         """Print the counts of every source."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import warehouse
 from trainers.chat import Chat
 from trainers.checkpoints import State, settle
-from trainers.config import Sft
+from trainers.config import Recipe
 from trainers.data import Examples
 from trainers.engines import Engine
 from trainers.models import KINDS
@@ -21,7 +21,7 @@ from warehouse.read import dataset
 
 
 def write(
-    folder: Path, engine: Engine, chat: Chat, tokenizer: Any, recipe: Sft, card: str, state: State, ranks: Ranks
+    folder: Path, engine: Engine, chat: Chat, tokenizer: Any, recipe: Recipe, card: str, state: State, ranks: Ranks
 ) -> None:
     """Write the folder, complete or not at all; all ranks take part."""
     kind, model = KINDS[recipe.save.export], engine.model
@@ -42,9 +42,10 @@ def write(
             weights, model = merged(weights), model.get_base_model()
         model.config.use_cache = True
         model.config.eos_token_id, model.config.pad_token_id = chat.stop_id, chat.pad_id
-        settings = model.generation_config
-        settings.eos_token_id, settings.pad_token_id = chat.stop_id, chat.pad_id
-        settings.use_cache = True
+        if model.can_generate():
+            settings = model.generation_config
+            settings.eos_token_id, settings.pad_token_id = chat.stop_id, chat.pad_id
+            settings.use_cache = True
         model.save_pretrained(part, state_dict=weights)
         config = part / "config.json"
         # transformers writes the type that the model was trained in.
@@ -75,7 +76,7 @@ def merged(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def card(recipe: Sft, data: Data, examples: Examples, told: dict[str, Any], state: State) -> str:
+def card(recipe: Recipe, data: Data, examples: Examples, told: dict[str, Any], state: State) -> str:
     """The model card, with the lineage of every source that was trained on."""
     licences = of_sources(data)
     lines = ["| source | rows | examples | tokens | trained | licences |", "|---|---:|---:|---:|---:|---|"]
@@ -83,18 +84,20 @@ def card(recipe: Sft, data: Data, examples: Examples, told: dict[str, Any], stat
         counts = " | ".join(f"{n.get(name, 0):,}" for name in ("rows", "examples", "tokens", "targets"))
         lines.append(f"| {source} | {counts} | {', '.join(licences.get(source, ['not stated']))} |")
     settings = json.dumps(recipe.model_dump(mode="json", exclude_none=True), indent=1, ensure_ascii=False)
-    loss = f"{state.held_out:.4f} nats a token" if state.held_out is not None else "not measured"
+    unit = "pair" if recipe.sides == 2 else "trained token"
+    loss = f"{state.held_out:.4f} nats a {unit}" if state.held_out is not None else "not measured"
+    table = data.table.table if data.table else "mixtures.sft"
     versions = ", ".join(f"{name} {value}" for name, value in told["environment"].items())
     return f"""---
 base_model: {recipe.model.path}
 library_name: transformers
-pipeline_tag: text-generation
+pipeline_tag: {"text-classification" if recipe.stage == "reward_model" else "text-generation"}
 tags: [caravan, {recipe.stage}]
 ---
 
 # {told["run"]}
 
-{recipe.model.path}, {"with adapters " if recipe.lora else ""}trained for {state.step:,} steps on {state.tokens:,} tokens
+{recipe.model.path}, {"with adapters " if recipe.lora else ""}trained ({recipe.stage}) for {state.step:,} steps on {state.tokens:,} tokens
 ({state.targets:,} of them trained). Loss on held-out rows: {loss}.
 
 | what | which |
@@ -111,7 +114,7 @@ tags: [caravan, {recipe.stage}]
 
 {chr(10).join(lines)}
 
-Every trained token can be traced: `select * from train.runs join mixtures.sft using (mixture)` at the snapshot above names the source,
+Every trained token can be traced: `select * from train.runs join {table} using (mixture)` at the snapshot above names the source,
 file, row and licence of each row.
 
 ## Recipe

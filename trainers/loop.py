@@ -1,7 +1,8 @@
-"""The loop of training over examples: steps in their order, metrics of each, checkpoints, stops, and the way back.
+"""The loop of training: steps in their order, metrics of each, checkpoints, stops, and the way back.
 
-Where a stage differs is one function: losses of the tokens of a batch. All randomness of a step (dropout) comes from the seed, the step
-and the rank, so nothing of it needs to be kept for a run to go on as if it had not been stopped.
+Where a stage differs is its Objective. It is computed of units: an example, or a pair of them, which are always in one part. All
+randomness of a step (dropout) comes from the seed, the step and the rank, so nothing of it needs to be kept for a run to go on as if it
+had not been stopped.
 """
 
 import json
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,35 +22,84 @@ from torch import Tensor
 from trainers import checkpoints
 from trainers.batches import Batch, packed, padded
 from trainers.checkpoints import State
-from trainers.config import Sft
+from trainers.config import PairEngine, Recipe
 from trainers.data import Examples
 from trainers.engines import Engine
-from trainers.losses import reduce
+from trainers.losses import Counts
 from trainers.packing import Cursor, Plan, Step, shuffled
 from trainers.ranks import Ranks
 from trainers.show import Show
 from warehouse.errors import CaravanError
 
-Losses = Callable[[Engine, Batch], Tensor]
+Numbers = Sequence[int] | npt.NDArray[np.int64]
 HELD_OUT = 0x5EED  # epoch of the shuffle that chooses rows to hold out: none of training's
+
+
+class Objective(Protocol):
+    """What a stage makes of its units."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the sums of a part."""
+
+    def part(self, engine: Engine, batches: list[Batch], units: Numbers, counts: Counts) -> tuple[Tensor, Tensor]:
+        """The share of a part in the loss of a step of so many, and its sums (names,) in float64, without a graph."""
+
+    def metrics(self, sums: dict[str, float], counts: Counts) -> dict[str, float]:
+        """What is told of a step, "loss" among it, from the sums of all its parts and ranks."""
+
+
+@dataclass
+class Units:
+    """Examples as a stage computes them: each by itself, or with its other side. One int64 a unit: `lengths`, `targets`, and `rows`, the
+    number of the row that it is (a piece of)."""
+
+    recipe: Recipe
+    examples: Examples
+    pad: int
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self.sides = self.recipe.sides
+        self.lengths = self.examples.lengths.reshape(-1, self.sides).sum(1)
+        self.targets = self.examples.targets.reshape(-1, self.sides).sum(1)
+        self.rows = self.examples.rows[:: self.sides]
+
+    def batches(self, units: Numbers) -> list[Batch]:
+        """A part of these units on the device: a batch a side, or one of all sides; empty where this rank only keeps the others company."""
+        found = [[self.examples[int(unit) * self.sides + side] for unit in units] for side in range(self.sides)]
+        engine = self.recipe.engine
+        if isinstance(engine, PairEngine) and engine.forward == "concatenated":
+            found = [[example for side in found for example in side]]
+        made = [packed(side) if engine.packing or not side else padded(side, self.pad) for side in found]
+        return [batch.to(self.device) for batch in made]
+
+    def plan(self, chosen: npt.NDArray[np.int64], batch: int, ranks: Ranks) -> Plan:
+        """Steps over some of them."""
+        engine = self.recipe.engine
+        capacity = engine.tokens_per_part if engine.packing else None
+        lengths, targets = self.lengths[chosen], self.targets[chosen]
+        return Plan(lengths, targets, batch, self.recipe.seed, capacity, ranks.rank, ranks.count)
+
+    def origin(self, unit: int) -> dict[str, Any]:
+        return self.examples.origin(unit * self.sides)
 
 
 @dataclass
 class Loop:
-    """A run over examples. `losses` gives the loss of each token of a batch, (rows, length)."""
+    """A run over units."""
 
     run_name: str
-    recipe: Sft
+    recipe: Recipe
     engine: Engine
-    examples: Examples
-    losses: Losses
+    units: Units
+    objective: Objective
     ranks: Ranks
     output: Path
-    pad: int
 
     def __post_init__(self) -> None:
         # Rows, not examples: the pieces of a row that was split stay on one side.
-        rows = self.examples.rows
+        rows = self.units.rows
         order = shuffled(int(rows[-1]) + 1, self.recipe.seed, HELD_OUT)
         count = self.recipe.data.held_out
         if count and count >= len(order):
@@ -58,16 +108,8 @@ class Loop:
             )
         apart = np.isin(rows, order[:count])
         self.held_out, self.chosen = np.flatnonzero(apart), np.flatnonzero(~apart)
-        how, engine = self.recipe.train, self.recipe.engine
-        self.plan = Plan(
-            self.examples.lengths[self.chosen],
-            self.examples.targets[self.chosen],
-            how.batch,
-            self.recipe.seed,
-            engine.tokens_per_part if engine.packing else None,
-            self.ranks.rank,
-            self.ranks.count,
-        )
+        how = self.recipe.train
+        self.plan = self.units.plan(self.chosen, how.batch, self.ranks)
         self.steps = min(how.steps or math.inf, how.epochs * self.plan.steps_of_epoch)
         self.root = self.output / "checkpoints"
 
@@ -80,7 +122,7 @@ class Loop:
                 if state.step >= self.steps:
                     break
                 started = time.monotonic()
-                loss, norm, rate, tokens = self.one(step, state.step)
+                found, tokens = self.one(step, state.step)
                 state = State(
                     state.step + 1,
                     self.plan.after(step.cursor),
@@ -90,12 +132,13 @@ class Loop:
                     self.ranks.count,
                 )
                 self.ranks.step = state.step
-                show.step(state, loss, norm, rate, tokens, time.monotonic() - started, peak_bytes(self.ranks.device))
+                show.step(state, found, tokens, time.monotonic() - started, peak_bytes(self.ranks.device))
                 stop = bool(self.ranks.add([float(self.ranks.stopping)])[0])
                 if stop or state.step == self.steps or state.step % self.recipe.save.every == 0:
                     if len(self.held_out):
-                        state = State(**{**vars(state), "held_out": self.measure()})
-                        show.held_out(state)
+                        measured = self.measure()
+                        state = State(**{**vars(state), "held_out": measured["loss"]})
+                        show.held_out(state.step, measured)
                     show.flush()
                     wrote(checkpoints.write(self.root, self.engine, state, self.ranks, self.recipe.save), state)
                 if stop:
@@ -113,53 +156,45 @@ class Loop:
             print(f"goes on after step {state.step:,} of {self.steps:,}, from {folder}", flush=True)
         return state
 
-    def one(self, step: Step, number: int) -> tuple[float, float, float, int]:
-        """A step. Returns the loss of a trained token, the norm of the gradient, the learning rate and the tokens of all ranks."""
+    def one(self, step: Step, number: int) -> tuple[dict[str, float], int]:
+        """A step. Returns what is told of it and the tokens of all ranks."""
         torch.manual_seed((self.recipe.seed << 40) ^ (number << 16) ^ self.ranks.rank)
-        losses_seen, tokens = torch.zeros((), dtype=torch.float64, device=self.ranks.device), 0
+        sums, tokens = self._zeros(), 0
         for i, part in enumerate(step.parts):
-            batch = self.batch(self.chosen[part])
-            losses = self.losses(self.engine, batch)
-            share = reduce(losses, batch.mask, self.recipe.train.loss, step.counts, batch.sequence)
+            units = self.chosen[part]
+            share, found = self.objective.part(self.engine, self.units.batches(units), units, step.counts)
             self.engine.backward(share, last=i == len(step.parts) - 1)
-            losses_seen += losses.detach().double().sum()
-            tokens += sum(int(self.examples.lengths[self.chosen[example]]) for example in part)
+            sums += found
+            tokens += int(self.units.lengths[units].sum())
         rate = learning_rate(self.recipe.train, number, int(self.steps))
         norm = self.engine.step(rate)
-        total, seen = self.ranks.add([float(losses_seen), tokens])
-        if not (math.isfinite(norm) and math.isfinite(total)):
+        metrics, seen = self._told(sums, tokens, step.counts)
+        if not (math.isfinite(norm) and math.isfinite(metrics["loss"])):
             raise CaravanError(
-                f"The loss or the gradient of step {number + 1} is not finite: {total / step.counts.tokens:.4g} a token, norm {norm:.4g}. The "
+                f"The loss or the gradient of step {number + 1} is not finite: loss {metrics['loss']:.4g}, norm {norm:.4g}. The "
                 "last checkpoint is from before it. Lower train.learning_rate, set train.clip, or look at its examples: "
-                f"{self.examples.origin(int(self.chosen[step.examples[0]]))} and {len(step.examples) - 1} more."
+                f"{self.units.origin(int(self.chosen[step.examples[0]]))} and {len(step.examples) - 1} more."
             )
-        return total / step.counts.tokens, norm, rate, int(seen)
+        return {**metrics, "gradient_norm": norm, "learning_rate": rate}, seen
 
-    def batch(self, numbers: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
-        """A part of these examples on the device; an empty one where this rank only keeps the others company."""
-        found = [self.examples[int(i)] for i in numbers]
-        made = packed(found) if self.recipe.engine.packing or not found else padded(found, self.pad)
-        return made.to(self.ranks.device)
+    def _zeros(self) -> Tensor:
+        return torch.zeros(len(self.objective.names), dtype=torch.float64, device=self.ranks.device)
+
+    def _told(self, sums: Tensor, tokens: int, counts: Counts) -> tuple[dict[str, float], int]:
+        *total, seen = self.ranks.add([*sums.tolist(), tokens])
+        return self.objective.metrics(dict(zip(self.objective.names, total, strict=True)), counts), int(seen)
 
     @torch.no_grad()
-    def measure(self) -> float:
-        """The loss of a trained token of the held-out rows."""
+    def measure(self) -> dict[str, float]:
+        """The metrics of the held-out rows."""
         self.engine.scorer.eval()
-        plan = Plan(
-            self.examples.lengths[self.held_out],
-            self.examples.targets[self.held_out],
-            len(self.held_out),
-            0,
-            self.plan.capacity,
-            self.ranks.rank,
-            self.ranks.count,
-        )
-        step = next(plan.steps(1))
-        total = sum(
-            float(self.losses(self.engine, self.batch(self.held_out[part])).double().sum()) for part in step.parts
-        )
+        step = next(self.units.plan(self.held_out, len(self.held_out), self.ranks).steps(1))
+        sums = self._zeros()
+        for part in step.parts:
+            units = self.held_out[part]
+            sums += self.objective.part(self.engine, self.units.batches(units), units, step.counts)[1]
         self.engine.scorer.train()
-        return self.ranks.add([total])[0] / step.counts.tokens
+        return self._told(sums, 0, step.counts)[0]
 
 
 def learning_rate(how: Any, step: int, steps: int) -> float:

@@ -1,15 +1,19 @@
-"""Causal language models of transformers, asked for log-probabilities of a batch and never for whole logits."""
+"""Models of transformers: causal ones, asked for log-probabilities of a batch and never for whole logits, and ones with a scalar head."""
 
+import hashlib
+import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inference.vllm_server import checkpoint_name
 from trainers import attention, batches
 from trainers.batches import Batch
 from trainers.chat import Encoded
-from trainers.config import Lora, Model, Sft
+from trainers.config import Lora, Model, Recipe
 from trainers.ops import linear_log_prob
 from warehouse.errors import CaravanError
 
@@ -37,18 +41,44 @@ class Scorer(nn.Module):
         return self._head[0].weight
 
     def forward(self, batch: Batch, temperature: float = 1.0) -> Tensor:
-        packed: dict[str, Any] = {}
-        if batch.starts is not None:
-            packed = {"cu_seq_lens_q": batch.starts, "cu_seq_lens_k": batch.starts}
-            packed |= {"max_length_q": batch.longest, "max_length_k": batch.longest}
-        hidden = self._decoder[0](
-            input_ids=batch.tokens,
-            position_ids=batch.positions,
-            attention_mask=batch.attention,
-            use_cache=False,
-            **packed,
-        ).last_hidden_state
+        hidden = hidden_states(self._decoder[0], batch)
         return linear_log_prob(hidden, self.head, batch.targets, temperature=temperature)[0]
+
+
+class Rater(nn.Module):
+    """Batch -> the score (S,) of each of its sequences, float32 or more, read at its last token."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def head(self) -> Tensor:
+        """The scalar head (1, D)."""
+        head: Tensor = self.model.score.weight
+        return head
+
+    def forward(self, batch: Batch) -> Tensor:
+        hidden = hidden_states(self.model.base_model, batch)
+        last = hidden.reshape(-1, hidden.shape[-1])[batch.ends]
+        kind = torch.promote_types(last.dtype, torch.float32)
+        return (last.to(kind) @ self.head.to(kind).T)[:, 0]
+
+
+def hidden_states(decoder: Any, batch: Batch) -> Tensor:
+    """(rows, length, D) of the last layer."""
+    packed: dict[str, Any] = {}
+    if batch.starts is not None:
+        packed = {"cu_seq_lens_q": batch.starts, "cu_seq_lens_k": batch.starts}
+        packed |= {"max_length_q": batch.longest, "max_length_k": batch.longest}
+    found: Tensor = decoder(
+        input_ids=batch.tokens,
+        position_ids=batch.positions,
+        attention_mask=batch.attention,
+        use_cache=False,
+        **packed,
+    ).last_hidden_state
+    return found
 
 
 def bare(model: Any) -> Any:
@@ -56,66 +86,139 @@ def bare(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def of(recipe: Sft) -> Scorer:
+def decoder(model: Any) -> Any:
+    """The part of a model that makes hidden states."""
+    whole = bare(model)
+    return whole.get_decoder() if whole.get_output_embeddings() is not None else whole.base_model
+
+
+def of(recipe: Recipe) -> Scorer:
     """The Scorer of the model that a recipe starts from."""
     engine = recipe.engine
     model = load(recipe.model, recipe.seed, packing=engine.packing, recompute=engine.recompute)
     return Scorer(adapt(model, recipe.lora, recipe.seed, engine.recompute) if recipe.lora else model)
 
 
+def rater(recipe: Recipe) -> Rater:
+    """The Rater of the model that a recipe starts from."""
+    engine = recipe.engine
+    return Rater(load(recipe.model, recipe.seed, packing=engine.packing, recompute=engine.recompute, scalar=True))
+
+
 @torch.no_grad()
 def probe(scorer: Any, model: Any, packing: bool, device: torch.device) -> None:
-    """Raise CaravanError where the log-probabilities that `scorer` gives are not those of the model's own logits.
+    """Raise CaravanError where what `scorer` gives of sequences is not what the model itself makes of each: log-probabilities or scores.
 
-    A short text and its first half, in one batch, are held against the text alone. Where one sequence saw the other, a trained model
-    would repeat it; what a model does to its logits at the end, or keeps along a sequence, would be missing.
+    Short texts, in one batch, are held against each alone. Where one sequence saw the other, a trained model would repeat it; what a
+    model does to its logits at the end, or keeps along a sequence, would be missing.
     """
     whole = bare(model)
     tokens = (np.arange(1, PROBE + 1) * 7919 % whole.get_input_embeddings().num_embeddings).astype(np.uint32)
-    text, half = (Encoded(part, np.ones(len(part), np.uint8), 0) for part in (tokens, tokens[: PROBE // 2]))
-    batch = (batches.packed([text, half]) if packing else batches.padded([text, half], 0)).to(device)
+    texts = [Encoded(tokens[:length], np.ones(length, np.uint8), 0) for length in (PROBE, PROBE // 2, PROBE // 3)]
+    batch = (batches.packed(texts) if packing else batches.padded(texts, 0)).to(device)
     scorer.eval()
-    found = scorer(batch)[batch.mask]
+    found = scorer(batch)
+    found = found[batch.mask] if found.shape == batch.mask.shape else found
     used = whole.config._attn_implementation
     whole.set_attn_implementation("eager")
-    ids = torch.from_numpy(tokens.astype(np.int64)).to(device)[None]
-    logs = model(input_ids=ids, use_cache=False).logits[0, :-1].to(found.dtype).log_softmax(-1)
+    expected = torch.cat([_alone(model, text, found, device) for text in texts])
     whole.set_attn_implementation(used)
     scorer.train()
-    alone = logs.gather(-1, ids[0, 1:, None])[:, 0]
-    expected = torch.cat([alone, alone[: PROBE // 2 - 1]])
     off = float((found - expected).abs().mean() / expected.std())
-    if not off < CLOSE[logs.dtype if logs.dtype == torch.float64 else whole.dtype]:
+    if not off < CLOSE[torch.float64 if found.dtype == torch.float64 else whole.dtype]:
         raise CaravanError(
-            f"Log-probabilities of two {'packed' if packing else 'padded'} sequences are not those that {type(whole).__name__} itself gives "
-            f"of each alone: they differ by {off:.2g} of their spread. "
+            f"What is computed of {'packed' if packing else 'padded'} sequences is not what {type(whole).__name__} itself gives "
+            f"of each alone: it differs by {off:.2g} of its spread. "
             + ("Set engine.packing=false, or train another model." if packing else "It cannot be trained here.")
         )
 
 
-def load(model: Model, seed: int, *, packing: bool = True, recompute: bool = False, trained: bool = True) -> Any:
-    """A model on the CPU (under ZeRO-3 spread over ranks), in its precision. Raises CaravanError where it cannot be had or used."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+def _alone(model: Any, text: Encoded, like: Tensor, device: torch.device) -> Tensor:
+    """Log-probabilities of the tokens of a text after its first, or its score where there is a scalar head."""
+    ids = torch.from_numpy(text.tokens.astype(np.int64)).to(device)[None]
+    logits = model(input_ids=ids, use_cache=False).logits.to(like.dtype)
+    if logits.dim() == 2:
+        return logits[0]
+    return logits[0, :-1].log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
+
+
+def load(
+    model: Model,
+    seed: int,
+    *,
+    packing: bool = True,
+    recompute: bool = False,
+    trained: bool = True,
+    scalar: bool = False,
+) -> Any:
+    """A model on the CPU (under ZeRO-3 spread over ranks), in its precision. Raises CaravanError where it cannot be had or used.
+
+    `scalar`: with a head of one number in the place of the vocabulary's, and without dropout. A model that has none gets one drawn from
+    a normal distribution of standard deviation 1 / √(d + 1), d the width (Tülu 3, arXiv 2411.15124, on PPO against DPO).
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers.utils import logging
 
     how: dict[str, Any] = {"dtype": KINDS[model.precision]} | (
         {"attn_implementation": attention.NAME} if packing else {}
     )
+    kind: Any = AutoModelForSequenceClassification if scalar else AutoModelForCausalLM
     try:
         config = AutoConfig.from_pretrained(model.path, revision=model.revision)
         _check(config.get_text_config(), packing)
+        if scalar:
+            config.num_labels = 1
+            for name in [name for name, value in vars(config).items() if "drop" in name and isinstance(value, float)]:
+                setattr(config, name, 0.0)
+        torch.manual_seed(seed)
         if model.random:
-            torch.manual_seed(seed)
-            made = AutoModelForCausalLM.from_config(config, **how)
+            made, drawn = kind.from_config(config, **how), True
         else:
-            made = AutoModelForCausalLM.from_pretrained(model.path, revision=model.revision, **how)
+            level = logging.get_verbosity()
+            if scalar:
+                logging.set_verbosity_error()  # that a causal model has no scalar head is no news
+            made, told = kind.from_pretrained(
+                model.path, config=config, revision=model.revision, output_loading_info=True, **how
+            )
+            logging.set_verbosity(level)
+            drawn = any(name.endswith("score.weight") for name in told["missing_keys"])
     except (OSError, ValueError) as error:
         raise CaravanError(f"The model {model.path} cannot be loaded: {str(error).splitlines()[0][:300]}") from error
-    if getattr(made.get_output_embeddings(), "bias", None) is not None:
+    if scalar and drawn:
+        _draw(made.score.weight, seed)
+    if not scalar and getattr(made.get_output_embeddings(), "bias", None) is not None:
         raise CaravanError(f"{model.path}: the matrix of its vocabulary has a bias, which is not computed here.")
     made.config.use_cache = False
     if recompute:
         made.gradient_checkpointing_enable({"use_reentrant": False})
     return made.train(trained)
+
+
+def _draw(head: nn.Parameter, seed: int) -> None:
+    size = head.ds_shape if hasattr(head, "ds_shape") else head.shape
+    whole = torch.randn(size, generator=torch.Generator().manual_seed(seed)) / math.sqrt(size[-1] + 1)
+    with torch.no_grad():
+        if hasattr(head, "ds_shape"):  # spread over ranks by ZeRO-3
+            import deepspeed
+
+            with deepspeed.zero.GatheredParameters([head], modifier_rank=0):
+                head.copy_(whole)
+        else:
+            head.copy_(whole)
+
+
+def identity(model: Model, seed: int) -> str:
+    """A name that the weights of a model alone have: a hash of those of a folder, the commit of a hub's, or configuration and seed of random
+    ones."""
+    from transformers import AutoConfig
+
+    folder = Path(model.path)
+    if model.random:
+        config = AutoConfig.from_pretrained(model.path, revision=model.revision).to_json_string()
+        return f"random/{hashlib.sha256(config.encode()).hexdigest()[:32]}/{seed}"
+    if folder.is_dir():
+        return checkpoint_name(folder)
+    return f"{model.path}@{AutoConfig.from_pretrained(model.path, revision=model.revision)._commit_hash}"
 
 
 def check_tokens(model: Any, largest: int) -> None:

@@ -13,10 +13,13 @@ The first three are −log σ(r_c − r_r − γ), γ being SimPO's margin; IPO 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
+
+from trainers.batches import Batch
 
 KINDS = ("dpo", "dpo_norm", "simpo", "ipo")
 BY_TOKEN = ("dpo_norm", "simpo", "ipo")
@@ -67,6 +70,13 @@ def bradley_terry(chosen: Tensor, rejected: Tensor, margin: float = 0.0, smoothi
 
 
 def per_sequence(values: Tensor, sequence: Tensor, count: int) -> Tensor:
-    """Sums (count,) of values over the sequences that they belong to; values and sequence have one shape."""
-    sums = torch.zeros(count, dtype=values.dtype, device=values.device)
-    return sums.index_add(0, sequence.reshape(-1), values.reshape(-1))
+    """Sums (count,) of values over the sequences that they belong to, in float64; values and sequence have one shape."""
+    sums = torch.zeros(
+        max(count, 1), dtype=torch.float64, device=values.device
+    )  # an empty part has one token of no sequence
+    return sums.index_add(0, sequence.reshape(-1), values.reshape(-1).double())[:count]
+
+
+def response_logprobs(scorer: Any, batch: Batch, count: int) -> Tensor:
+    """log π(y|x) (count,) of the sequences of a batch: sums over their trained tokens, in float64."""
+    return per_sequence(scorer(batch), batch.sequence, count)

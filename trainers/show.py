@@ -75,25 +75,27 @@ class Show:
             for close in self.close:
                 close()
 
-    def step(self, state: State, loss: float, norm: float, rate: float, tokens: int, seconds: float, peak: int) -> None:
+    def step(self, state: State, metrics: dict[str, float], tokens: int, seconds: float, peak: int) -> None:
         """Tell of a step: `tokens` without padding, `peak` bytes of memory of this rank."""
         if not self.first:
             return
-        values = {"loss": loss, "gradient_norm": norm, "learning_rate": rate, "tokens": tokens, "seconds": seconds}
-        values |= {"tokens_per_second": tokens / seconds, "peak_gib": peak / 2**30, "targets_seen": state.targets}
-        self._write(state.step, values)
-        said = f"loss {loss:.4f}  {tokens / seconds:,.0f} tokens/s  {peak / 2**30:.1f} GiB"
+        self._write(
+            state.step,
+            metrics
+            | {"tokens": tokens, "seconds": seconds, "tokens_per_second": tokens / seconds}
+            | {"peak_gib": peak / 2**30, "targets_seen": state.targets},
+        )
+        said = f"{_said(metrics)}  {tokens / seconds:,.0f} tokens/s  {peak / 2**30:.1f} GiB"
         self.bar.update(self.task, completed=state.step, description=said)
         if not self.terminal and (state.step % self.recipe.log.every == 0 or state.step == self.steps):
             left = state.seconds / state.step * (self.steps - state.step)
             print(f"step {state.step:,}/{self.steps:,}  {said}  {left / 60:.0f} min left", file=sys.stderr, flush=True)
 
-    def held_out(self, state: State) -> None:
-        """Tell of the loss on held-out rows."""
+    def held_out(self, step: int, metrics: dict[str, float]) -> None:
+        """Tell of the held-out rows."""
         if self.first:
-            assert state.held_out is not None
-            self._write(state.step, {"held_out_loss": state.held_out})
-            self.bar.console.print(f"step {state.step:,}: loss on held-out rows {state.held_out:.4f}")
+            self._write(step, {f"held_out_{name}": value for name, value in metrics.items()})
+            self.bar.console.print(f"step {step:,}: held-out rows: {_said(metrics)}")
 
     def _write(self, step: int, values: dict[str, float]) -> None:
         self.lines.append(json.dumps({"step": step, "time": time.time(), **values}))
@@ -107,3 +109,7 @@ class Show:
             with self.path.open("a") as stream:
                 stream.write("".join(line + "\n" for line in self.lines))
             self.lines.clear()
+
+
+def _said(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{name} {metrics[name]:.4f}" for name in ("loss", "accuracy") if name in metrics)

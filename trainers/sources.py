@@ -221,7 +221,12 @@ def _row_groups(rows: ds.Dataset, where: tuple[str, str] | None = None) -> Itera
             first += count
 
 
-COLUMNS = ("mixture", "position", "prompt_id", "completion_id", "source", "file", "row", "dataset", "messages")
+SIDES = ("chosen", "rejected")
+COLUMNS = (
+    *("mixture", "position", "prompt_id", "completion_id", "source", "file", "row", "dataset", "messages", "prompt"),
+    *SIDES,
+    *(f"{side}_completion_id" for side in SIDES),
+)
 
 
 def _row_group(fragment: ds.Fragment, of_table: bool) -> pa.Table:
@@ -263,15 +268,51 @@ def conversation(row: Row) -> list[dict[str, str]]:
     """The messages of a row. Raises CaravanError saying what is wrong with them."""
     if row.get("error"):
         raise CaravanError(row["error"])
-    messages = row.get("messages")
+    return _messages(row, "messages")
+
+
+def pair(row: Row) -> list[list[dict[str, str]]]:
+    """The conversation of a row with its better and with its worse response, each of which ends with the assistant's turn that is judged.
+
+    `chosen` and `rejected` are texts or lists of messages; where they do not begin with the prompt, `messages` or `prompt` (a list of
+    messages or a text) does. Raises CaravanError saying what is wrong with them.
+    """
+    if row.get("error"):
+        raise CaravanError(row["error"])
+    prompt: list[dict[str, str]] = []
+    if isinstance(row.get("prompt"), str):
+        prompt = [{"role": "user", "content": row["prompt"]}]
+    elif found := next((name for name in ("messages", "prompt") if row.get(name)), None):
+        prompt = _messages(row, found)
+    sides = []
+    for side in SIDES:
+        value = row.get(side)
+        text = isinstance(value, str)
+        said = _checked([{"role": "assistant", "content": value}]) if text else _messages(row, side)
+        whole = said if said[0]["role"] != "assistant" else prompt + said
+        if len(whole) < 2 or whole[-1]["role"] != "assistant" or whole[-2]["role"] == "assistant":
+            raise CaravanError(f"{side} is no response: a prompt and one turn of the assistant after it are wanted")
+        sides.append(whole)
+    if sides[0][:-1] != sides[1][:-1]:
+        raise CaravanError("chosen and rejected answer different conversations")
+    return sides
+
+
+def _messages(row: Row, name: str) -> list[dict[str, str]]:
+    messages = row.get(name)
     if isinstance(messages, str):
         try:
             messages = json.loads(messages)
         except ValueError as error:
-            raise CaravanError(f"the messages are no JSON: {error}") from error
+            raise CaravanError(f"the {name} are no JSON: {error}") from error
     if not isinstance(messages, list) or not messages:
         found = ", ".join(sorted(key for key in row if key not in ("file", "row"))) or "none"
-        raise CaravanError(f"there is no list of messages, each with role and content. The fields there are: {found}")
+        wanted = "messages" if name == "messages" else f"messages called {name}"
+        raise CaravanError(f"there is no list of {wanted}, each with role and content. The fields there are: {found}")
+    return _checked(messages)
+
+
+def _checked(messages: list[Any]) -> list[dict[str, str]]:
     for message in messages:
         if (
             not isinstance(message, dict)

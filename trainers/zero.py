@@ -7,7 +7,7 @@ as their examples fill. So its own count of parts is 1, the end of a step is tol
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor
 from transformers.integrations import HfDeepSpeedConfig
 
-from trainers import models
-from trainers.config import Sft
+from trainers.config import Recipe
 from trainers.ranks import Ranks
 from warehouse.errors import CaravanError
 
@@ -29,7 +28,7 @@ TAG = "zero"
 class DeepSpeed:
     """An Engine. Masters and sums of gradients are float32; with bf16 the model computes in bfloat16."""
 
-    def __init__(self, recipe: Sft, ranks: Ranks) -> None:
+    def __init__(self, recipe: Recipe, make: Callable[[Recipe], Any], ranks: Ranks) -> None:
         self.stage, self.ranks = recipe.engine.zero, ranks
         os.environ.setdefault("LOCAL_RANK", "0")
         if not dist.is_initialized():
@@ -40,11 +39,11 @@ class DeepSpeed:
         how = settings(recipe, ranks)
         # While this lives, transformers spreads weights over ranks as it loads them.
         spreading = HfDeepSpeedConfig(how) if self.stage == 3 else None
-        scorer = models.of(recipe)
+        scorer = make(recipe)
         del spreading
         self.model = scorer.model
         if self.stage == 3:
-            # The matrix of the vocabulary is used outside the module that owns it.
+            # It is used outside the module that owns it.
             deepspeed.zero.register_external_parameter(scorer, scorer.head)
         trained = [param for param in scorer.parameters() if param.requires_grad]
         train = recipe.train
@@ -95,7 +94,7 @@ class DeepSpeed:
                 yield name, param.detach()
 
 
-def settings(recipe: Sft, ranks: Ranks) -> dict[str, Any]:
+def settings(recipe: Recipe, ranks: Ranks) -> dict[str, Any]:
     """What DeepSpeed is to be told."""
     zero: dict[str, Any] = {"stage": recipe.engine.zero, "overlap_comm": ranks.device.type == "cuda"}
     if recipe.engine.offload:

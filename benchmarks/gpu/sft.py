@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import record
-from trainers import batches, losses, plan, ranks, sft
+from trainers import batches, losses, plan, ranks, sft, stage
 from trainers.chat import Encoded
 from trainers.config import Sft
 from warehouse.errors import CaravanError, run
@@ -121,7 +121,7 @@ def measure(length: int, compiled: bool, steps: int, peak: float) -> Row:
             }
         )
         joined = ranks.start(recipe.engine.patience)
-        engine = sft.start(recipe, joined)
+        engine = stage.start(sft.STAGE, recipe, joined)
     torch.cuda.reset_peak_memory_stats()
     random = np.random.default_rng(0)
     seconds = [step(engine, [example(random, length) for _ in range(PARTS)], joined) for _ in range(2 + steps)][2:]
@@ -143,8 +143,7 @@ def step(engine: Any, examples: list[Encoded], joined: ranks.Ranks) -> float:
     counts = losses.Counts(PARTS * (len(examples[0].tokens) - 1), len(examples), len(examples))
     for number, each in enumerate(examples):
         batch = batches.packed([each]).to(joined.device)
-        of_tokens = sft.losses(engine, batch)
-        share = losses.reduce(of_tokens, batch.mask, "token_mean", counts, batch.sequence)
+        share = losses.reduce(-engine.scorer(batch), batch.mask, "token_mean", counts, batch.sequence)
         engine.backward(share, last=number == len(examples) - 1)
     engine.step(1e-6)
     torch.cuda.synchronize()

@@ -16,9 +16,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def command(recipe, rows_file, output, *settings):
+def command(recipe, rows_file, output, *settings, stage="sft"):
     return [
-        sys.executable, "-m", "trainers.sft", str(recipe), "--data", str(rows_file), "--output", str(output),
+        sys.executable, "-m", f"trainers.{stage}", str(recipe), "--data", str(rows_file), "--output", str(output),
         "--set", "log.tensorboard=false", *settings,
     ]  # fmt: skip
 
@@ -161,10 +161,14 @@ def other(tmp_path_factory, tokenizer) -> Path:
 def recipe(tiny, tmp_path_factory) -> Path:
     """A recipe for that model that ends in seconds."""
     path = tmp_path_factory.mktemp("recipe") / "quick.toml"
-    path.write_text(f"""
-stage = "sft"
+    path.write_text(QUICK.format(stage="sft", model=tiny))
+    return path
+
+
+QUICK = """
+stage = "{stage}"
 [model]
-path = "{tiny}"
+path = "{model}"
 precision = "fp32"
 [data]
 max_length = 256
@@ -178,7 +182,22 @@ learning_rate = 1e-3
 tokens_per_part = 512
 [save]
 every = 4
-""")
+"""
+
+
+@pytest.fixture(scope="session", params=["dpo", "reward_model"])
+def pair_recipe(request, tiny, tmp_path_factory) -> Path:
+    """The same for each stage over pairs."""
+    path = tmp_path_factory.mktemp("recipe") / f"{request.param}.toml"
+    path.write_text(QUICK.format(stage=request.param, model=tiny))
+    return path
+
+
+@pytest.fixture(scope="session")
+def pairs_file(shared_data, tmp_path_factory) -> Path:
+    """Pairs of the Tülu 3 preference mixture, most of them cut."""
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    path.write_text((shared_data / "train/tulu3_samples/preference_sample.jsonl").read_text())
     return path
 
 

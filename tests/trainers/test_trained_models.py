@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 import transformers  # noqa: E402
 
 from tests.trainers.test_checkpoints import engine  # noqa: E402
-from trainers import batches, models, sft  # noqa: E402
+from trainers import batches, models, sft, stage  # noqa: E402
 from trainers.chat import Encoded  # noqa: E402
 from trainers.config import Model, Sft  # noqa: E402
 from trainers.ranks import Ranks  # noqa: E402
@@ -53,7 +53,7 @@ def saved(tmp_path, kind, **changes):
 )
 @pytest.mark.parametrize("packing", [True, False])
 def test_models_that_are_trained(tmp_path, kind, changes, packing):
-    sft.start(recipe(saved(tmp_path, kind, **changes), packing=packing), Ranks())
+    stage.start(sft.STAGE, recipe(saved(tmp_path, kind, **changes), packing=packing), Ranks())
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_models_that_are_trained(tmp_path, kind, changes, packing):
 )
 def test_models_that_are_refused(tmp_path, kind, changes, said):
     with pytest.raises(CaravanError, match=said):
-        sft.start(recipe(saved(tmp_path, kind, **changes)), Ranks())
+        stage.start(sft.STAGE, recipe(saved(tmp_path, kind, **changes)), Ranks())
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_what_is_lost_after_the_logits_is_found(scorer, monkeypatch):
 
     models.probe(scorer, model, True, CPU)
     monkeypatch.setattr(type(model), "forward", multiplied)
-    with pytest.raises(CaravanError, match="not those that LlamaForCausalLM itself gives"):
+    with pytest.raises(CaravanError, match="not what LlamaForCausalLM itself gives"):
         models.probe(scorer, model, True, CPU)
 
 
@@ -123,7 +123,7 @@ def test_compiled_is_what_is_called(tmp_path, monkeypatch):
     batch = batches.packed([Encoded(part, (part >= 0).astype("uint8"), 0) for part in (tokens[:25], tokens[25:])])
     found = []
     for compiled in (False, True):
-        made = sft.start(recipe(folder, compile=compiled), Ranks())
+        made = stage.start(sft.STAGE, recipe(folder, compile=compiled), Ranks())
         made.backward(made.scorer(batch).sum(), last=True)
         found.append([param.grad for param in made.params])
         assert bool(graphs) == compiled

@@ -9,6 +9,7 @@ import contextlib
 import json
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 from unittest import mock
 
@@ -21,15 +22,16 @@ from deepspeed.runtime.zero import partition_parameters
 from deepspeed.utils import safe_get_full_optimizer_state
 from safetensors.torch import save_file
 
-from trainers import batches, ranks, sft, zero
-from trainers.config import Sft, load
+from trainers import batches, dpo, ranks, reward_model, sft, stage, zero
+from trainers.config import load
 from trainers.data import Encoded
 
-start, settings = sft.start, zero.settings
+start, settings = stage.start, zero.settings
+STAGES = {"sft": sft.STAGE, "reward_model": reward_model.STAGE, "dpo": dpo.STAGE}
 
 
-def read(recipe, changes, exact):
-    made = load(recipe, Sft, changes)
+def read(recipe, of, changes, exact):
+    made = load(recipe, of.kind, changes)
     # A recipe refuses float64 with DeepSpeed, which has none but below.
     return made.model_copy(update={"model": made.model.model_copy(update={"precision": "fp64"})}) if exact else made
 
@@ -82,10 +84,10 @@ def moment(engine, param):
 
 
 def watched(output):
-    """sft.start whose engine writes the gradient of its first step, which is what Adam's first moment is made of."""
+    """stage.start whose engine writes the gradient of its first step, which is what Adam's first moment is made of."""
 
-    def started(recipe, joined):
-        engine = start(recipe, joined)
+    def started(of, recipe, joined):
+        engine = start(of, recipe, joined)
         step = engine.step
 
         def first(rate):
@@ -104,8 +106,8 @@ def watched(output):
     return started
 
 
-def broken(recipe, joined, output):
-    engine = start(recipe, joined)
+def broken(of, recipe, joined, output):
+    engine = start(of, recipe, joined)
     tokens = torch.arange(8).numpy().astype("uint32")
     batch = batches.packed([Encoded(tokens, (tokens >= 0).astype("uint8"), 0)])
     share = engine.scorer(batch).sum() * (float("nan") if joined.rank == joined.count - 1 else 1)
@@ -118,23 +120,24 @@ def broken(recipe, joined, output):
 
 def main():
     recipe, data, output, ways = sys.argv[1:]
+    of = STAGES[tomllib.loads(Path(recipe).read_text())["stage"]]
     joined = ranks.start(120)
     for name, changes in json.loads(ways).items():
         folder = Path(output) / name
         exact = name.startswith("exact")
-        made = read(recipe, changes, exact)
+        made = read(recipe, of, changes, exact)
         if name.startswith("broken"):
-            broken(made, joined, folder)
+            broken(of, made, joined, folder)
             continue
-        with in_float64() if exact else contextlib.nullcontext(), mock.patch.object(sft, "start", watched(folder)):
-            sft.train(made, [data], folder, joined)
+        with in_float64() if exact else contextlib.nullcontext(), mock.patch.object(stage, "start", watched(folder)):
+            stage.train(of, made, [data], folder, joined)
         if name.startswith("twice"):
             if joined.first:
                 shutil.copytree(folder, folder.with_name(f"{name}-unbroken"))
                 shutil.rmtree(max((folder / "checkpoints").iterdir()))
                 shutil.rmtree(folder / "model")
             joined.wait()
-            sft.train(made, [data], folder, joined)
+            stage.train(of, made, [data], folder, joined)
     joined.wait()
     ranks.end(joined)
 
