@@ -35,7 +35,7 @@ EXAMPLES = """examples:
     python -m trainers.sweep recipes/sweeps/tulu3_preference.toml --data mixtures.preference@v1
 
 Log-probabilities of the reference are computed once, before the first step, and kept in train.reference_logprobs. Ctrl-C stops after the
-step with a checkpoint; the same command goes on. Page: docs/preference.md.
+step with a checkpoint; the same command goes on. Page: docs/tune.md.
 """
 DRIFT = ("drift_chosen", "drift_rejected")  # log π − log π_ref of a response
 MORE = ("logprob_chosen", "logprob_rejected", "tokens_chosen", "tokens_rejected")
