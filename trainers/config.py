@@ -43,7 +43,7 @@ class Model(Strict):
 
 
 class Rows(Strict):
-    """What is trained on. `held_out` rows, chosen by the seed, are kept apart to measure the loss on."""
+    """What is trained on. `held_out` rows, chosen by the seed, are kept apart to measure the loss on, with all that share their prompt."""
 
     template: str = "tulu"
     pad_token: str | None = None

@@ -74,6 +74,32 @@ class Units:
         made = [packed(side) if engine.packing or not side else padded(side, self.pad) for side in found]
         return [batch.to(self.device) for batch in made]
 
+    def apart(self, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Units of `count` rows to hold out, chosen by the seed, or a few more: none whose prompt, or another piece of whose row, is among
+        the units to train on, which come second. Raises CaravanError where that leaves none."""
+        if not count:
+            return np.arange(0), np.arange(len(self.rows))
+        prompts = self._prompts()
+        order = shuffled(int(prompts.max()) + 1, self.recipe.seed, HELD_OUT)
+        sizes = np.bincount(prompts)[order].cumsum()
+        kept = order[: int(np.searchsorted(sizes, count)) + 1]
+        if len(kept) == len(order):
+            raise CaravanError(
+                f"All of the {len(prompts):,} rows would be held out: data.held_out is {count:,}. Hold out fewer."
+            )
+        apart = np.isin(prompts[self.rows], kept)
+        return np.flatnonzero(apart), np.flatnonzero(~apart)
+
+    def _prompts(self) -> npt.NDArray[np.int64]:
+        """Of each row the number of its prompt: the tokens before the first one that is trained."""
+        seen: dict[int, int] = {}
+        numbers = []
+        for unit in np.flatnonzero(np.diff(self.rows, prepend=-1)):
+            example = self.examples[int(unit) * self.sides]
+            prompt = example.tokens[: int(example.trained.argmax())]
+            numbers.append(seen.setdefault(hash(prompt.tobytes()), len(seen)))
+        return np.array(numbers, dtype=np.int64)
+
     def plan(self, chosen: npt.NDArray[np.int64], batch: int, ranks: Ranks) -> Plan:
         """Steps over some of them."""
         engine = self.recipe.engine
@@ -98,16 +124,7 @@ class Loop:
     output: Path
 
     def __post_init__(self) -> None:
-        # Rows, not examples: the pieces of a row that was split stay on one side.
-        rows = self.units.rows
-        order = shuffled(int(rows[-1]) + 1, self.recipe.seed, HELD_OUT)
-        count = self.recipe.data.held_out
-        if count and count >= len(order):
-            raise CaravanError(
-                f"All of the {len(order):,} rows would be held out: data.held_out is {count:,}. Hold out fewer."
-            )
-        apart = np.isin(rows, order[:count])
-        self.held_out, self.chosen = np.flatnonzero(apart), np.flatnonzero(~apart)
+        self.held_out, self.chosen = self.units.apart(self.recipe.data.held_out)
         how = self.recipe.train
         self.plan = self.units.plan(self.chosen, how.batch, self.ranks)
         self.steps = min(how.steps or math.inf, how.epochs * self.plan.steps_of_epoch)

@@ -13,6 +13,7 @@ from trainers.loop import Units  # noqa: E402
 from trainers.losses import Counts  # noqa: E402
 from trainers.preference import response_logprobs  # noqa: E402
 from trainers.reward_model import Ranking  # noqa: E402
+from warehouse.errors import CaravanError  # noqa: E402
 
 CPU = torch.device("cpu")
 PAIRS = 6
@@ -238,6 +239,26 @@ def test_simpo_is_equal_to_trl(tiny, examples, batch_of_trl):
     )  # fmt: skip
     losses, *_ = CPOTrainer.cpo_loss(trainer, torch.cat(means[: len(numbers)]), torch.cat(means[len(numbers) :]))
     assert found["loss"] == pytest.approx(losses.mean().item(), rel=1e-5)
+
+
+def test_prompts_stay_on_one_side(tiny, tokenizer, pairs_file, tmp_path):
+    """Rows that are held out share no prompt with rows that are trained on."""
+    lines = pairs_file.read_text().splitlines()
+    path = tmp_path / "twice.jsonl"
+    path.write_text("".join(line + "\n" for line in lines + lines[::-1]))
+    how = data.How(chats.of(tokenizer, "tulu"), 384, pairs=True)
+    found = data.tokens(sources.find([str(path)]), how, tmp_path / "tokens", 1, quiet=True)
+    of = units(recipe(Dpo, tiny), found)
+
+    def prompts(pairs):
+        return {found[2 * pair].tokens[: found[2 * pair].trained.argmax()].tobytes() for pair in pairs}
+
+    held_out, chosen = of.apart(20)
+    assert len(held_out) >= 20 and sorted([*held_out, *chosen]) == list(range(len(found) // 2))
+    assert len(held_out) == 2 * len(prompts(held_out)) and not prompts(held_out) & prompts(chosen)
+    assert of.apart(0)[1].tolist() == list(range(len(found) // 2))
+    with pytest.raises(CaravanError, match=r"would be held out: data\.held_out is 500"):
+        of.apart(500)
 
 
 def test_what_is_told(tiny, examples):
