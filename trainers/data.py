@@ -34,6 +34,7 @@ from rich.table import Table
 from trainers.chat import Chat, Encoded
 from trainers.sources import SIDES, Data, Portion, Row, conversation, pair
 from warehouse.errors import CaravanError
+from warehouse.show import console
 
 FORMAT = 3  # of the files; a change makes new folders
 LONG = ("truncate", "drop", "split")
@@ -362,8 +363,8 @@ class Examples:
         table = Table("source", *(COUNTS[name] for name in shown))
         for source, numbers in counts.items():
             table.add_row(source, *(f"{numbers.get(name, 0):,}" for name in shown))
-        Console().print(f"tokens of {self.about['data']}, template {self.about['template']}: {self.folder}")
-        Console().print(table)
+        console.print(f"tokens of {self.about['data']}, template {self.about['template']}: {self.folder}")
+        console.print(table)
         for problem in self.about["problems"]:
             print(f"unreadable: {problem}", file=sys.stderr)
         if self.about["problems"]:

@@ -114,8 +114,8 @@ tags: [caravan, {recipe.stage}]
 
 {chr(10).join(lines)}
 
-Every trained token can be traced: `select * from train.runs join {table} using (mixture)` at the snapshot above names the source,
-file, row and licence of each row.
+Every trained token can be traced: `select * from train.runs join {table} using (mixture)`, at the snapshot above, names the source,
+file, row and licence of each row of the mixture; {state.step:,} steps of {recipe.train.batch:,} rows were taken, in the order of the seed.
 
 ## Recipe
 

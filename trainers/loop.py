@@ -135,6 +135,8 @@ class Loop:
         state = self.resume()
         with Show(self.recipe, self.run_name, self.output, self.ranks, int(self.steps), state) as show:
             began = time.monotonic() - state.seconds
+            if len(self.held_out) and state.step == 0:
+                show.held_out(0, self.measure())
             for step in self.plan.steps(self.recipe.train.epochs, state.cursor):
                 if state.step >= self.steps:
                     break
@@ -152,7 +154,7 @@ class Loop:
                 show.step(state, found, tokens, time.monotonic() - started, peak_bytes(self.ranks.device))
                 stop = bool(self.ranks.add([float(self.ranks.stopping)])[0])
                 if stop or state.step == self.steps or state.step % self.recipe.save.every == 0:
-                    if len(self.held_out):
+                    if len(self.held_out) and not stop:  # who stops a run gives it seconds
                         measured = self.measure()
                         state = State(**{**vars(state), "held_out": measured["loss"]})
                         show.held_out(state.step, measured)

@@ -62,7 +62,7 @@ def test_what_is_measured(whole, pair_recipe):
     output = whole
     lines = told(output)
     steps, held = ([line for line in lines if name in line] for name in ("loss", "held_out_loss"))
-    assert [line["step"] for line in steps] == list(range(1, 13)) and len(held) == 3
+    assert [line["step"] for line in steps] == list(range(1, 13)) and len(held) == 4
     assert all(0 <= line["accuracy"] <= 1 for line in steps)
     # In the third epoch pairs are known.
     assert np.mean([line["loss"] for line in steps[-3:]]) < 0.9 * steps[0]["loss"]
