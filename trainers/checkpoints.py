@@ -89,9 +89,9 @@ def last(root: Path) -> Path | None:
 def settle(part: Path, folder: Path) -> None:
     """Give a finished folder its name, all of it on the disk before: what has the name is complete, whatever happens."""
     for path in (*part.rglob("*"), part):
-        _sync(path)
+        sync(path)
     part.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def put(path: Path, text: str) -> None:
@@ -101,7 +101,8 @@ def put(path: Path, text: str) -> None:
     part.rename(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -22,7 +22,7 @@ from torch import Tensor
 from trainers import checkpoints
 from trainers.batches import Batch, packed, padded
 from trainers.checkpoints import State
-from trainers.config import PairEngine, Recipe
+from trainers.config import Recipe
 from trainers.data import Examples
 from trainers.engines import Engine
 from trainers.losses import Counts
@@ -68,10 +68,10 @@ class Units:
     def batches(self, units: Numbers) -> list[Batch]:
         """A part of these units on the device: a batch a side, or one of all sides; empty where this rank only keeps the others company."""
         found = [[self.examples[int(unit) * self.sides + side] for unit in units] for side in range(self.sides)]
-        engine = self.recipe.engine
-        if isinstance(engine, PairEngine) and engine.forward == "concatenated":
+        if self.recipe.passes == 1:
             found = [[example for side in found for example in side]]
-        made = [packed(side) if engine.packing or not side else padded(side, self.pad) for side in found]
+        packing = self.recipe.engine.packing
+        made = [packed(side) if packing or not side else padded(side, self.pad) for side in found]
         return [batch.to(self.device) for batch in made]
 
     def apart(self, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -79,7 +79,7 @@ class Units:
         the units to train on, which come second. Raises CaravanError where that leaves none."""
         if not count:
             return np.arange(0), np.arange(len(self.rows))
-        prompts = self._prompts()
+        prompts = self.examples.prompts[:: self.sides][np.flatnonzero(np.diff(self.rows, prepend=-1))]
         order = shuffled(int(prompts.max()) + 1, self.recipe.seed, HELD_OUT)
         sizes = np.bincount(prompts)[order].cumsum()
         kept = order[: int(np.searchsorted(sizes, count)) + 1]
@@ -89,16 +89,6 @@ class Units:
             )
         apart = np.isin(prompts[self.rows], kept)
         return np.flatnonzero(apart), np.flatnonzero(~apart)
-
-    def _prompts(self) -> npt.NDArray[np.int64]:
-        """Of each row the number of its prompt: the tokens before the first one that is trained."""
-        seen: dict[int, int] = {}
-        numbers = []
-        for unit in np.flatnonzero(np.diff(self.rows, prepend=-1)):
-            example = self.examples[int(unit) * self.sides]
-            prompt = example.tokens[: int(example.trained.argmax())]
-            numbers.append(seen.setdefault(hash(prompt.tobytes()), len(seen)))
-        return np.array(numbers, dtype=np.int64)
 
     def plan(self, chosen: npt.NDArray[np.int64], batch: int, ranks: Ranks) -> Plan:
         """Steps over some of them."""
@@ -154,7 +144,8 @@ class Loop:
                 show.step(state, found, tokens, time.monotonic() - started, peak_bytes(self.ranks.device))
                 stop = bool(self.ranks.add([float(self.ranks.stopping)])[0])
                 if stop or state.step == self.steps or state.step % self.recipe.save.every == 0:
-                    if len(self.held_out) and not stop:  # who stops a run gives it seconds
+                    # Who stops a run gives it seconds.
+                    if len(self.held_out) and (not stop or state.step == self.steps):
                         measured = self.measure()
                         state = State(**{**vars(state), "held_out": measured["loss"]})
                         show.held_out(state.step, measured)

@@ -136,7 +136,7 @@ def _stop_at_signals(ranks: Ranks) -> None:
         if ranks.stopping:
             raise KeyboardInterrupt
         ranks.stopping = True
-        print("\nstopping after this step, with a checkpoint; once more ends at once", flush=True)
+        print("\nstopping as soon as what is done is kept; once more ends at once", flush=True)
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, stop)

@@ -34,6 +34,12 @@ LINES = (".jsonl", ".ndjson")
 PACKED = (".gz", ".zst", ".bz2", ".xz")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w.-]+)?")
 Row = dict[str, Any]
+SIDES = ("chosen", "rejected")
+COLUMNS = (
+    *("mixture", "position", "prompt_id", "completion_id", "source", "file", "row", "dataset", "messages", "prompt"),
+    *SIDES,
+    *(f"{side}_completion_id" for side in SIDES),
+)
 
 
 @dataclass(frozen=True)
@@ -219,14 +225,6 @@ def _row_groups(rows: ds.Dataset, where: tuple[str, str] | None = None) -> Itera
                 stop = min(start + ROWS_A_PORTION, count)
                 yield Rows(group, os.path.basename(fragment.path), first, start, stop, where)
             first += count
-
-
-SIDES = ("chosen", "rejected")
-COLUMNS = (
-    *("mixture", "position", "prompt_id", "completion_id", "source", "file", "row", "dataset", "messages", "prompt"),
-    *SIDES,
-    *(f"{side}_completion_id" for side in SIDES),
-)
 
 
 def _row_group(fragment: ds.Fragment, of_table: bool) -> pa.Table:

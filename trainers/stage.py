@@ -24,9 +24,10 @@ from warehouse.errors import CaravanError
 
 @dataclass(frozen=True)
 class Started:
-    """A run whose engine holds the model that it starts from."""
+    """A run whose engine holds the model that it starts from, whose name is `weights`."""
 
     recipe: Recipe
+    weights: str
     engine: Engine
     units: Units
     data: Data
@@ -35,7 +36,8 @@ class Started:
 
 @dataclass(frozen=True)
 class Stage:
-    """`module` is the command's name, `about` and `examples` what its --help says, `table` the mixture's that `--data` names."""
+    """`module` is the command's name, `about` and `examples` what its --help says, `table` the one that `--data` names, `kind` its recipe,
+    `model` makes what is trained, and `objective` says what of. Both raise CaravanError."""
 
     module: str
     about: str
@@ -69,6 +71,7 @@ def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
 
 def train(stage: Stage, recipe: Recipe, names: Sequence[str], output: Path, joined: Ranks) -> int:
     """Train, or go on, until the end of the recipe (returns 0) or until asked to stop (130)."""
+    recipe = recipe.model_copy(update={"model": joined.agree(lambda: models.pinned(recipe.model))})
     chat, tokenizer = chats.load(recipe.model.path, recipe.data.template, recipe.data.pad_token, recipe.model.revision)
     found = sources.find(joined.agree(lambda: sources.pinned(names)), recipe.data.mixture, output / "rows")
     how = data.How(chat, recipe.data.max_length, recipe.data.long, pairs=recipe.sides == 2)
@@ -83,7 +86,7 @@ def train(stage: Stage, recipe: Recipe, names: Sequence[str], output: Path, join
     engine = start(stage, recipe, joined)
     models.check_tokens(engine.model, max(examples.largest, chat.pad_id, chat.stop_id))
     units = Units(recipe, examples, chat.pad_id, joined.device)
-    objective = stage.objective(Started(recipe, engine, units, found, joined))
+    objective = stage.objective(Started(recipe, told["fixed"]["weights"], engine, units, found, joined))
     loop = Loop(told["run"], recipe, engine, units, objective, joined, output)
     print(
         f"{len(loop.chosen):,} {'pairs' if how.pairs else 'examples'}, {loop.steps:,} steps, {joined.count} ranks on {joined.device.type}; "

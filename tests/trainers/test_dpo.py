@@ -1,9 +1,11 @@
 """Stages over pairs by their command line: kills leave no trace, and log-probabilities of a reference are those of the right model."""
 
+import fcntl
 import json
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -96,10 +98,10 @@ def test_killed_and_gone_on(whole, pair_recipe, pairs_file, environment, tmp_pat
     cache, output = tmp_path / "cache", tmp_path / "run"
     environment = {**environment, "CARAVAN_CACHE": str(cache)}
     arguments = command(pair_recipe, pairs_file, output, stage=pair_recipe.stem)
-    marks = [output / "checkpoints/step-00000004", output / "checkpoints/.step-00000008.part"]
-    for mark in marks:
+    computing = ["cache/reference/*"] if pair_recipe.stem == "dpo" else []
+    for mark in (*computing, "run/checkpoints/step-00000004", "run/checkpoints/.step-00000008.part"):
         process = started(arguments, environment)
-        while not mark.exists():
+        while not list(tmp_path.glob(mark)):
             time.sleep(0.0005)
             if process.poll() is not None:
                 break
@@ -181,7 +183,7 @@ def test_one_reference_for_all_that_share_it(dpo, tiny, pairs_file, here, capsys
     for settings in (["train.loss=dpo", "train.beta=0.1"], ["seed=7", "train.epochs=2"], ["train.learning_rate=1e-4"]):
         said, wrote, _ = run(*settings)
         assert wrote == 0 and "are there: train.reference_logprobs" in said
-    assert run("train.loss=simpo")[1] == 0
+    assert run("train.loss=simpo", "train.beta=2")[1] == 0
     other = here / "other.jsonl"
     other.write_text("".join(line + "\n" for line in pairs_file.read_text().splitlines()[:-1]))
     assert run("data.template=tulu2")[1] == 1
@@ -202,6 +204,57 @@ def test_one_reference_for_all_that_share_it(dpo, tiny, pairs_file, here, capsys
     assert len(of_key) == 2 * len({row["pair"] for row in of_key})
     for row in of_key:
         assert row["logprob"] < 0 and row["tokens"] > 0 and row["row"] and row["file"] in ("pairs.jsonl", "other.jsonl")
+
+
+def test_one_computes_and_the_other_waits(dpo, pairs_file, here, capsys):
+    """Two runs of one reference at once, as two losses on two GPUs are."""
+    ran("dpo", dpo, pairs_file, here / "first")
+    (folder,) = (path for path in here.glob("cache/reference/*") if path.is_dir())
+    lock = folder.with_suffix(".lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    threading.Timer(2, lock.close).start()
+    capsys.readouterr()
+    ran("dpo", dpo, pairs_file, here / "second", "train.loss=dpo", "train.beta=0.1")
+    assert "waiting for it" in capsys.readouterr().out
+
+
+def test_half_a_file_is_computed_again(dpo, pairs_file, here):
+    first = ran("dpo", dpo, pairs_file, here / "first")
+    (portion,) = here.glob("cache/reference/*/*.npy")
+    whole = portion.read_bytes()
+    for half in (whole[: len(whole) // 2], b""):
+        portion.write_bytes(half)
+        ran("dpo", dpo, pairs_file, here / f"run{len(half)}")
+        assert portion.read_bytes() == whole
+    assert told(here / "run0") == told(here / "first") and first
+
+
+def test_adapters(dpo, pairs_file, here):
+    """Before they have learnt anything the policy is the reference."""
+    settings = ["lora.rank=4", "lora.dropout=0.1", "train.steps=6", "train.learning_rate=1e-2", "train.epochs=2"]
+    steps = [line for line in ran("dpo", dpo, pairs_file, here / "run", *settings) if "loss" in line]
+    assert steps[0]["loss"] == pytest.approx(np.log(2), abs=0.05) and steps[-1]["drift_chosen"] != 0
+    assert (here / "run/model/adapter/adapter_config.json").exists()
+
+
+def test_a_model_of_the_hub_is_one_commit(monkeypatch):
+    from trainers import models
+    from trainers.config import Model
+    from warehouse.errors import CaravanError
+
+    asked = Model(path="owner/name", revision="main")
+    monkeypatch.setattr(
+        models, "snapshot_download", lambda path, **how: f"/hub/{path}/snapshots/{how['revision']}-1a2b"
+    )
+    found = models.pinned(asked)
+    assert found.revision == "main-1a2b" and models.identity(found, 42) == "owner/name@main-1a2b"
+
+    def offline(path, **how):
+        raise OSError("no network")
+
+    monkeypatch.setattr(models, "snapshot_download", offline)
+    with pytest.raises(CaravanError, match=r"owner/name is no folder, and as a model of the hub .*: no network"):
+        models.pinned(asked)
 
 
 def test_live_is_cached(dpo, pairs_file, here):
@@ -244,6 +297,7 @@ def test_recipes_that_cannot_be(tiny, tmp_path):
     for name, kind, change, why in (
         ("dpo", Dpo, "engine.tokens_per_part=300", "no room for a pair of examples"),
         ("dpo", Dpo, "train.margin=1", "is SimPO's"),
+        ("dpo", Dpo, "train.loss=ipo", "say which β"),
         ("dpo", Dpo, "data.long=split", "data.long"),
         ("reward_model", RewardModel, "lora.rank=4", "trained whole"),
     ):
