@@ -3,8 +3,8 @@
 Run as: python -m trainers.rejection_sample --prompts mixtures.sft@v1 --samples pool_v1 --by pref.rewards:checkpoint/0123456789abcdef \\
             --name tulu3_sft_best
 
-Tülu 3 (arXiv 2411.15124) tried this and left it out: n samples and the original response, of which a reward model or a judge picks the
-best. Prompts are rows of a published SFT mixture, so they have passed its gates already.
+As Tülu 3 tried it (arXiv 2411.15124, section 8), and left it out because it gained little for its cost: a reward model or a judge picks the
+best of n samples and the original response. Prompts are rows of a published SFT mixture, so they have passed its gates already.
 """
 
 import argparse
@@ -47,7 +47,7 @@ where m.mixture = $mixture and m.prompt_id in (select prompt_id from raw.complet
 SCORES = {
     "pref.rewards": """
 create temp table scores as
-select completion_id, score, model_id as judge, [] as terms from pref.rewards where model_id = $by
+select completion_id, score, model_id as judge, []::varchar[] as terms from pref.rewards where model_id = $by
 """,
     "pref.judgments": """
 create temp table scores as
@@ -90,7 +90,7 @@ select responses.* exclude (terms), score, judge, list_distinct(responses.terms 
 from responses
 left join scores using (completion_id)
 qualify row_number() over (
-    partition by position, trim(content) order by original desc, md5(concat_ws(chr(31), 'chosen', $seed, completion_id)), source
+    partition by position, trim(content, E' \\t\\r\\n') order by original desc, md5(concat_ws(chr(31), 'chosen', $seed, completion_id)), source
 ) = 1
 """
 
@@ -129,7 +129,7 @@ select
     $name as mixture, row_number() over (order by r.position) - 1 as position, r.source as part, r.prompt_id,
     best.completion_id as chosen_completion_id, rejected.completion_id as rejected_completion_id,
     r.source, r.revision, r.file, r.row, r.branch,
-    array_to_string(list_distinct([best.source, rejected.source]), ', ') as completion_source,
+    if(best.source = rejected.source, best.source, best.source || ', ' || rejected.source) as completion_source,
     r.messages[:-2] as messages,
     best.content as chosen, rejected.content as rejected,
     best.model as chosen_model, rejected.model as rejected_model,
@@ -153,7 +153,7 @@ left join rejected using (position)
 group by grouping sets ((r.source), ())
 order by r.source nulls last
 """
-HEADS = ("prompts with samples", "decided", "the original won", "pairs", "mean: original", "best", "rejected")
+HEADS = ("prompts", "decided", "original won", "pairs", "score: original", "best", "rejected")
 MISSING = """
 select
     count(distinct position) filter (original and score is null),
@@ -166,15 +166,17 @@ from candidates
 def choose(rows: duckdb.DuckDBPyConnection, table: str, values: dict[str, Any]) -> None:
     """Make the tables mixture_rows, scores, candidates, best and rejected of a connection over the warehouse.
 
-    `table`: of CHOOSERS. Raises CaravanError where that has no scores, no prompt has samples, or nothing could be decided.
+    `table`: of CHOOSERS; `values`: mixture, samples, by, seed. Raises CaravanError where that has no scores, or no prompt has samples.
     """
     chooser = CHOOSERS[table]
     there = [name for (name,) in rows.execute(f"select distinct {chooser} from {table} order by 1").fetchall()]
     if values["by"] not in there:
         raise CaravanError(f"{table} has no {chooser} {values['by']!r}. It has: {', '.join(there) or 'none'}.")
-    asked = rows.execute("select distinct source from raw.completions").fetchall()
-    if unknown := sorted({*values["samples"]} - {source for (source,) in asked}):
-        raise CaravanError(f"raw.completions has no responses of {', '.join(unknown)}: see `select distinct source`.")
+    known = [name for (name,) in rows.execute("select distinct source from raw.completions order by 1").fetchall()]
+    if unknown := sorted({*values["samples"]} - {*known}):
+        raise CaravanError(
+            f"raw.completions has no responses of {', '.join(unknown)}. It has those of: {', '.join(known)}."
+        )
     for statement in (ROWS, SCORES[table], CANDIDATES, BEST, REJECTED):
         rows.execute(statement, {name: value for name, value in values.items() if f"${name}" in statement})
     if not rows.execute("select count(*) from mixture_rows").fetchall()[0][0]:
@@ -203,7 +205,7 @@ def report(rows: duckdb.DuckDBPyConnection, table: str, by: str) -> None:
             f"{originals:,} original responses and {samples:,} samples have no score by {by}; a prompt whose original response has none is "
             f"left out, and so is one of which no sample has one. {remedy} gives them."
         )
-    shown = Table("source", *HEADS)
+    shown = Table("source", *HEADS, title="prompts that have samples, and mean scores of those that were decided")
     for source, *numbers in rows.execute(SUMMARY).fetchall():
         counts, means = numbers[:4], numbers[4:]
         said = ["" if mean is None else f"{mean:.4f}" for mean in means]
