@@ -122,7 +122,7 @@ def same_run(output: Path, about: dict[str, Any]) -> dict[str, Any]:
         put(path, json.dumps(about, indent=1, ensure_ascii=False))
         return about
     found = json.loads(path.read_text())
-    before, now = dict(_flat(found["fixed"])), dict(_flat(about["fixed"]))
+    before, now = dict(flat(found["fixed"])), dict(flat(about["fixed"]))
     changed = [
         f"{key} was {before.get(key)} and is {now.get(key)}"
         for key in {**before, **now}
@@ -135,9 +135,10 @@ def same_run(output: Path, about: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> Any:
+def flat(value: dict[str, Any], prefix: str = "") -> Any:
+    """(key.key, value) of all values of nested dictionaries."""
     for key, each in value.items():
         if isinstance(each, dict):
-            yield from _flat(each, f"{prefix}{key}.")
+            yield from flat(each, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", each

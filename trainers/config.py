@@ -266,6 +266,14 @@ class Dpo(OfPairs):
         return self
 
 
+class Sweep(Strict):
+    """Runs of one recipe: its path from the file of the sweep, settings of all runs, and those of each by its name."""
+
+    recipe: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    runs: dict[str, dict[str, Any]]
+
+
 Kind = TypeVar("Kind", bound=Strict)
 
 

@@ -55,7 +55,8 @@ def write(
         tokenizer.save_pretrained(part)
         (part / "README.md").write_text(card, encoding="utf-8")
         told = {"step": state.step, "tokens": state.tokens, "held_out": state.held_out}
-        (part / "caravan.json").write_text(json.dumps(told))
+        # What asks the model later has to ask it as it was trained: template, length, precision.
+        (part / "caravan.json").write_text(json.dumps({**told, "recipe": recipe.model_dump(mode="json")}))
         shutil.rmtree(folder, ignore_errors=True)
         settle(part, folder)
     ranks.wait()

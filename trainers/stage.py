@@ -52,21 +52,7 @@ def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
     options = parser(stage).parse_args(arguments)
     recipe = load(options.recipe, stage.kind, options.set)
     output = Path(options.output or Path("runs") / Path(options.recipe).stem)
-    joined = ranks.start(recipe.engine.patience)
-    try:
-        code = train(stage, recipe, options.data, output, joined)
-        joined.wait()  # for the first one, which writes the records
-        return code
-    except RuntimeError as error:
-        # What NCCL and gloo say when another's process is gone.
-        if joined.count == 1 or "connection" not in str(error).lower():
-            raise
-        raise CaravanError(
-            f"Rank {joined.rank} of {joined.count} lost another one at step {joined.step} ({str(error).splitlines()[0][:200]}). Start the "
-            "same command again: it goes on from the last checkpoint."
-        ) from error
-    finally:
-        ranks.end(joined)
+    return ranks.together(recipe.engine.patience, lambda joined: train(stage, recipe, options.data, output, joined))
 
 
 def train(stage: Stage, recipe: Recipe, names: Sequence[str], output: Path, joined: Ranks) -> int:
