@@ -26,6 +26,7 @@ from warehouse.errors import CaravanError
 Share = Annotated[float, Field(ge=0, lt=1)]
 BETAS = {"dpo": "0.1", "simpo": "2", "ipo": "0.1"}  # of the papers
 ROWS_OF = {1: "an example", 2: "a pair of examples"}
+Recompute = Literal["nothing", "cheap", "all"]
 Seed = Annotated[int, Field(ge=0, lt=1 << 24)]  # shares 64 bits with the step and the rank
 
 
@@ -116,7 +117,8 @@ class Engine(Strict):
     offload: bool = False  # DeepSpeed: the optimiser's state, and with ZeRO-3 the weights, in the memory of the host
     tokens_per_part: PositiveInt = 8192  # tokens that a rank computes at once
     packing: bool = True  # off: every example by itself
-    recompute: bool = False  # activations a second time in the backward pass, in the place of keeping them
+    # What of a layer is computed a second time in the backward pass, in the place of keeping it; cheap: all but products and attention.
+    recompute: Recompute = "nothing"
     compile: bool = False
     patience: PositiveFloat = 120  # seconds without a sign of life after which a rank counts as lost
 

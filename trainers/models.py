@@ -16,8 +16,9 @@ from inference.vllm_server import checkpoint_name
 from trainers import attention, batches
 from trainers.batches import Batch
 from trainers.chat import Encoded
-from trainers.config import Lora, Model, Recipe
+from trainers.config import Lora, Model, Recipe, Recompute
 from trainers.ops import linear_log_prob
+from trainers.recompute import keep_less
 from warehouse.errors import CaravanError
 
 KINDS = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp64": torch.float64}
@@ -101,7 +102,7 @@ def of(recipe: Recipe) -> Scorer:
     # Of a pair, what is dropped on one side alone would be a difference between the sides.
     how: dict[str, Any] = {"recompute": engine.recompute, "dropout": recipe.sides == 1}
     model = load(recipe.model, recipe.seed, packing=engine.packing, **how)
-    return Scorer(adapt(model, recipe.lora, recipe.seed, engine.recompute) if recipe.lora else model)
+    return Scorer(adapt(model, recipe.lora, recipe.seed) if recipe.lora else model)
 
 
 def rater(recipe: Recipe) -> Rater:
@@ -156,7 +157,7 @@ def load(
     seed: int,
     *,
     packing: bool = True,
-    recompute: bool = False,
+    recompute: Recompute = "nothing",
     trained: bool = True,
     scalar: bool = False,
     dropout: bool = True,
@@ -197,8 +198,7 @@ def load(
     if not scalar and getattr(made.get_output_embeddings(), "bias", None) is not None:
         raise CaravanError(f"{model.path}: the matrix of its vocabulary has a bias, which is not computed here.")
     made.config.use_cache = False
-    if recompute:
-        made.gradient_checkpointing_enable({"use_reentrant": False})
+    keep_less(made, recompute)
     return made.train(trained)
 
 
@@ -274,13 +274,11 @@ def _check(config: Any, packing: bool) -> None:
             )
 
 
-def adapt(model: Any, lora: Lora, seed: int, recompute: bool = False) -> Any:
+def adapt(model: Any, lora: Lora, seed: int) -> Any:
     """The model with adapters of low rank, which alone are trained."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
-    if recompute:
-        model.enable_input_require_grads()
     made: Any = get_peft_model(
         model,
         LoraConfig(

@@ -7,15 +7,15 @@ in SHAPES, their config.json. Where the formulas come from:
 
     parameters     counted, weight by weight
     work           6 N + 6 L h s operations a token, s the tokens of an example: Kaplan et al. 2020 (arXiv 2001.08361, section 2.1), with
-                   attention as in PaLM (arXiv 2204.02311, appendix B) halved because a token sees only those before it; recomputed
-                   activations cost another forward pass, a third of that (Korthikanti et al. 2022, arXiv 2205.05198); adapters save the
-                   gradients of all other weights, another third (Hu et al. 2021, arXiv 2106.09685)
+                   attention as in PaLM (arXiv 2204.02311, appendix B) halved because a token sees only those before it; activations that
+                   are all recomputed cost another forward pass, a third of that, and cheap ones nothing that counts (Korthikanti et al.
+                   2022, arXiv 2205.05198); adapters save the gradients of all other weights, another third (Hu et al. 2021, arXiv 2106.09685)
     state          2 + 4 + 12 bytes a parameter: bf16 weights, fp32 sums of gradients, fp32 masters and two moments; ZeRO-1 shards the last,
                    ZeRO-2 also the second, ZeRO-3 all (Rajbhandari et al. 2019, arXiv 1910.02054, section 3). In fp32 weights take 4, and
                    are their own masters where nothing is sharded; of adapters all but the first is for theirs alone
     head           the gradient of the matrix of the vocabulary, whole, in fp32 and as it is handed on (trainers.ops)
-    activations    the input of each layer and one whole layer with recomputation, else every layer (arXiv 2205.05198, without the square
-                   of attention, which its kernel does not keep)
+    activations    every layer whole; or one whole layer and of each its input, or its input, products and attention, as engine.recompute
+                   says (arXiv 2205.05198, without the square of attention, which its kernel does not keep)
     traffic        of ZeRO-3 weights once for the forward and once for the backward pass, and gradients once, at every part of a step;
                    otherwise gradients twice a step (arXiv 1910.02054, section 7). It goes on beside work: the longer of the two counts
     waiting        packed parts are equally full. One example at a time, all ranks wait for the longest of as many as there are ranks, whose
@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from trainers.config import Hardware, Sft, load
+from trainers.config import Hardware, Recompute, Sft, load
 from trainers.ops import CHUNK
 from warehouse.errors import CaravanError, run
 from warehouse.show import console
@@ -94,16 +94,22 @@ class Shape:
         """Parameters of adapters of all matrices of the layers."""
         return self.layers * rank * (7 * self.hidden + 2 * self.queries + 2 * self.keys + 3 * self.inner)
 
-    def operations(self, tokens: float, recompute: bool, adapters: bool = False) -> float:
+    def operations(self, tokens: float, recompute: Recompute, adapters: bool = False) -> float:
         """Operations a token of an example of so many tokens, forward and backward. Looking an embedding up costs none."""
         used = self.parameters - (0 if self.tied else self.vocabulary * self.hidden)
         once = 2 * used + 2 * self.layers * self.queries * tokens
-        return once * (3 + recompute - adapters)
+        return once * (3 + (recompute == "all") - adapters)
 
-    def activations(self, recompute: bool) -> int:
-        """Bytes a token in bf16: norms, queries, keys, values, attention, and the four products of the feed-forward part."""
-        layer = 2 * (6 * self.hidden + 2 * self.queries + 2 * self.keys + 4 * self.inner)
-        return 2 * self.hidden * self.layers + layer if recompute else layer * self.layers
+    def activations(self, recompute: Recompute) -> int:
+        """Bytes a token in bf16."""
+        attention = 2 * self.queries + 2 * self.keys  # queries, keys, values, and what comes of them
+        # Of each norm its input in float32, the input divided, and the result; of the feed-forward part its two products, the activation
+        # of one, and that times the other.
+        whole = 2 * (8 * self.hidden + attention + 4 * self.inner)
+        # The input of the layer, and the products that go into its two sums.
+        cheap = 2 * (3 * self.hidden + attention + 2 * self.inner)
+        kept = {"nothing": whole, "cheap": cheap, "all": 2 * self.hidden}[recompute]
+        return self.layers * kept + (0 if recompute == "nothing" else whole)
 
 
 # From the models' config.json.
@@ -191,7 +197,7 @@ def predict(recipe: Sft, shape: Shape, gpu: Gpu, count: int, *, hardware: Hardwa
     step = parts * max(work, traffic) + after + host
     tokens = recipe.train.batch * mean
     steps = recipe.train.epochs * hardware.examples / recipe.train.batch
-    useful = shape.operations(mean, False, lora) * tokens / (step * count * peak)
+    useful = shape.operations(mean, "nothing", lora) * tokens / (step * count * peak)
     waits = {"work": parts * work, "the network": parts * traffic + after, "the host": host}
     memory = memory_of(recipe, shape, count, engine.tokens_per_part if packing else recipe.data.max_length)
     return Prediction(memory, tokens / step, steps * step / 3600, useful, max(waits, key=lambda name: waits[name]))

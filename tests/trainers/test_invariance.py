@@ -5,10 +5,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from trainers import chat as chats  # noqa: E402
-from trainers import models, ops  # noqa: E402
+from trainers import models, ops, recompute  # noqa: E402
 from trainers.attention import block_mask  # noqa: E402
 from trainers.batches import packed, padded  # noqa: E402
-from trainers.config import Model  # noqa: E402
+from trainers.config import Lora, Model  # noqa: E402
 from trainers.losses import MODES, Counts, reduce  # noqa: E402
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
@@ -23,8 +23,9 @@ def examples(tokenizer, conversations):
     return chosen
 
 
-def scorer(tiny, packing=True, recompute=False):
-    return models.Scorer(models.load(Model(path=str(tiny), precision="fp64"), 0, packing=packing, recompute=recompute))
+def scorer(tiny, packing=True, kept="nothing", lora=None):
+    model = models.load(Model(path=str(tiny), precision="fp64"), 0, packing=packing, recompute=kept)
+    return models.Scorer(models.adapt(model, lora, 0) if lora else model)
 
 
 def step(model, batches, mode, parts=None):
@@ -40,7 +41,7 @@ def step(model, batches, mode, parts=None):
         share = reduce(-model(batch), batch.mask, mode, counts, batch.sequence)
         share.backward()
         total += share.item()
-    return total, {name: p.grad.clone() for name, p in model.named_parameters()}
+    return total, {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def assert_same(found, expected, **close):
@@ -59,7 +60,24 @@ def test_one_step_is_one_step(tiny, examples, mode):
     for side in ("left", "right"):
         assert_same(step(padding, [padded(examples, 2, side)], mode), alone)
         assert_same(step(padding, [padded(examples[:5], 2, side), padded(examples[5:], 2, side)], mode), alone)
-    assert_same(step(scorer(tiny, recompute=True), [packed(examples)], mode), alone)
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=4, dropout=0.1)])
+def test_what_is_kept(tiny, examples, monkeypatch, lora):
+    """Computed a second time, dropout included, or kept. As wide as it is, the model has products of both kinds; real ones are wider."""
+    monkeypatch.setattr(recompute, "LONG", 32)
+    found = {}
+    for packing, batch in ((True, packed(examples)), (False, padded(examples, 2))):
+        for kept in ("nothing", "cheap", "all"):
+            model = scorer(tiny, packing, kept, lora)
+            torch.manual_seed(0)
+            for name, param in model.named_parameters():
+                if "lora_B" in name:
+                    torch.nn.init.normal_(param)  # of zeros, the other matrix would have no gradient
+            found[packing, kept] = step(model, [batch], "sum")
+            assert_same(found[packing, kept], found[packing, "nothing"])
+    if not lora:
+        assert_same(found[False, "cheap"], found[True, "cheap"])
 
 
 def test_against_transformers_own_loss(tiny, examples):

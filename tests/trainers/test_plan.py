@@ -1,14 +1,17 @@
 """Predictions: parameters to the last one, work and state by hand, and beside the hours that the paper reports."""
 
+import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from trainers import plan  # noqa: E402
-from trainers.config import Sft, load  # noqa: E402
+from trainers import batches, models, plan  # noqa: E402
+from trainers.chat import Encoded  # noqa: E402
+from trainers.config import Model, Sft, load  # noqa: E402
 from trainers.plan import SHAPES, Shape  # noqa: E402
 from warehouse.errors import CaravanError  # noqa: E402
 
@@ -34,7 +37,7 @@ def test_parameters_and_work_are_those_of_the_model(tiny):
     with FlopCounterMode(display=False) as counted:
         model(tokens, labels=tokens).loss.backward()
     # The counter takes attention for whole squares, not halved, and norms for nothing.
-    ours = 64 * (shape.operations(64, False) + 6 * shape.layers * shape.queries * 64)
+    ours = 64 * (shape.operations(64, "nothing") + 6 * shape.layers * shape.queries * 64)
     assert counted.get_total_flops() == pytest.approx(ours, rel=0.005)
 
 
@@ -108,5 +111,34 @@ def test_operations_by_hand():
     """A layer of width 2 with inner width 3 and a vocabulary of 5, tied: weights 2·2·(2+2) + 3·2·3 + 2·2, 5·2, 2."""
     shape = Shape(1, 2, 2, 2, 3, 5, tied=True)
     assert shape.parameters == 16 + 18 + 4 + 10 + 2
-    assert shape.operations(10, False) == 3 * (2 * 50 + 2 * 2 * 10)
-    assert shape.operations(10, True) == 4 * (2 * 50 + 2 * 2 * 10)
+    once = 2 * 50 + 2 * 2 * 10
+    assert shape.operations(10, "nothing") == shape.operations(10, "cheap") == 3 * once
+    assert shape.operations(10, "all") == 4 * once
+
+
+@pytest.mark.parametrize("recompute", ["nothing", "cheap", "all"])
+def test_activations_are_those_of_the_model(tmp_path, recompute):
+    """What memory a forward pass of one more layer keeps, in bf16."""
+    from torch.profiler import ProfilerActivity, profile
+    from transformers import LlamaConfig
+
+    shape, length, kept = Shape(1, 512, 512, 128, 1024, 100, tied=True), 512, []
+    encoded = Encoded(np.zeros(length, np.uint32), np.ones(length, np.uint8), 0)
+    for layers in (1, 2):
+        folder = tmp_path / str(layers)
+        LlamaConfig(
+            vocab_size=100,
+            hidden_size=512,
+            intermediate_size=1024,
+            num_hidden_layers=layers,
+            num_attention_heads=8,
+            num_key_value_heads=2,
+        ).save_pretrained(folder)
+        model = models.load(Model(path=str(folder), random=True), 0, recompute=recompute).get_decoder()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+            hidden = models.hidden_states(model, batches.packed([encoded]))
+        kept.append(sum(event.nbytes() for event in watched.profiler.kineto_results.events() if event.name() == "[memory]"))
+        del hidden
+    once, twice = (dataclasses.replace(shape, layers=layers).activations(recompute) for layers in (1, 2))
+    # On a CPU attention is kept a second time, as the next product takes it.
+    assert (kept[1] - kept[0]) / length == pytest.approx(twice - once, rel=0.08)

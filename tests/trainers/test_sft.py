@@ -145,7 +145,7 @@ def test_adapters(recipe, rows_file, environment, tmp_path):
         "lora.rank=4",
         "lora.dropout=0.1",
         "save.export=fp32",
-        "engine.recompute=true",
+        "engine.recompute=all",
         "train.learning_rate=1e-2",
     ]
     finished(command(recipe, rows_file, output, *settings), environment)
