@@ -25,7 +25,6 @@ from pyspark import StorageLevel
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
-from rich.console import Console
 from rich.table import Table
 
 import warehouse
@@ -40,6 +39,7 @@ from warehouse.commit import Job, commit, commit_arrow, staged
 from warehouse.errors import CaravanError, run
 from warehouse.read import arrow
 from warehouse.refs import Resolved, resolve
+from warehouse.show import console
 from warehouse.spark import read, session, write
 
 TABLE, SOURCES, LABELS = "raw.completions", "raw.sources", "attr.labels"
@@ -314,7 +314,7 @@ def report(counts: Sequence[Row]) -> None:
         sums = {name: sum(each[name] for each in own) for name in SUMS}
         mean = sums.pop("characters") / max(1, sums["responses"])
         table.add_row(model, policy, *(f"{number:,}" for number in sums.values()), f"{mean:,.0f}")
-    Console().print(table)
+    console.print(table)
 
 
 SUMS = ("answers", "responses", "cut", "refused", "failed", "characters")

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from rich.console import Console
 from rich.table import Table
 
 import warehouse
@@ -26,6 +25,7 @@ from warehouse import contracts
 from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError, run
 from warehouse.refs import Resolved, resolve
+from warehouse.show import console
 from warehouse.spark import hadoop, read, session, write
 
 TABLE = "attr.duplicates"
@@ -208,7 +208,7 @@ def report(rows: DataFrame, found: DataFrame) -> dict[str, dict[str, int]]:
             row = of.get((source, kind))
             told[source] |= {f"{kind}: clusters": row.kept if row else 0, f"{kind}: to drop": row.dropped if row else 0}
         table.add_row(source, *(f"{value:,}" for value in told[source].values()))
-    Console().print(table)
+    console.print(table)
     return told
 
 

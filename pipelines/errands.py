@@ -33,6 +33,7 @@ from warehouse import storage
 from warehouse.commit import Job
 from warehouse.errors import CaravanError
 from warehouse.refs import resolve
+from warehouse.show import console
 from warehouse.spark import hadoop, write
 
 TABLES = ("llm.requests", "llm.responses")
@@ -103,7 +104,7 @@ class Errand:
         for row in sorted(rows):
             numbers = (f"about {n:,}" for n in (row.input_tokens, row.output_tokens))
             table.add_row(row.model, f"{row.requests:,}", *numbers, _dollars(row.likely), _dollars(row.worst))
-        Console().print(table if rows else "Every request has its answer already: nothing is asked.")
+        console.print(table if rows else "Every request has its answer already: nothing is asked.")
         return sum(row.requests for row in rows)
 
     def finish_earlier(self) -> None:

@@ -30,6 +30,7 @@ from warehouse import contracts, refs
 from warehouse.commit import Job, commit, commit_arrow, staged
 from warehouse.errors import CaravanError, run
 from warehouse.read import arrow
+from warehouse.show import console
 
 TABLES = {  # table -> partition column
     "raw.prompts": "source",
@@ -335,7 +336,6 @@ def report(results: Sequence[Result], console: Console) -> None:
 def main() -> None:
     arguments = parser().parse_args()
     known = registry.load(*arguments.registry)
-    console = Console()
     if arguments.list:
         _list(known, console)
         return

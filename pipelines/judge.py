@@ -16,7 +16,6 @@ from typing import Any
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from rich.console import Console
 from rich.table import Table
 
 import warehouse
@@ -31,6 +30,7 @@ from warehouse import contracts
 from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError, run
 from warehouse.refs import resolve
+from warehouse.show import console
 from warehouse.spark import read, session, write
 
 MAX_TOKENS = 2048
@@ -219,7 +219,7 @@ def report(rows: DataFrame) -> None:
         mean = f"{row.mean:.2f}" if row.scored else "-"
         shares = (f"{row[f'n{score}']:,}" for score in range(1, 6))
         table.add_row(row.aspect, f"{row.rows:,}", f"{row.rows - row.scored:,}", mean, *shares)
-    Console().print(table)
+    console.print(table)
     if cut := max(row.cut for row in found):
         print(
             f"{cut:,} completions are longer than --longest: the judge saw their beginning only, and their rows say so (cut)."

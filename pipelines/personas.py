@@ -17,7 +17,6 @@ from typing import Any
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from rich.console import Console
 from rich.table import Table
 
 import warehouse
@@ -41,6 +40,7 @@ from pipelines.templates import template
 from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError, run
 from warehouse.refs import Resolved, resolve
+from warehouse.show import console
 from warehouse.spark import read, session, write
 
 EXAMPLES = 3  # requests that --dry-run shows
@@ -285,7 +285,7 @@ def diversify(options: argparse.Namespace) -> None:
     for one in found:
         shares = (*one.distinct, one.similarity, one.nearest, one.equal, one.near)
         table.add_row(one.source, f"{one.prompts:,}", f"{one.words:g}", *(f"{share:.3f}" for share in shares))
-    Console().print(table)
+    console.print(table)
     if options.output:
         told = {"prompts": str(ref), "seed": options.seed, "sources": [asdict(one) for one in found]}
         with open(options.output, "w", encoding="utf-8") as file:

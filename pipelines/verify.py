@@ -17,7 +17,6 @@ from typing import Any
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from rich.console import Console
 from rich.table import Table
 
 import warehouse
@@ -29,6 +28,7 @@ from warehouse import contracts
 from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError, run
 from warehouse.refs import Resolved, resolve
+from warehouse.show import console
 from warehouse.spark import hadoop, read, session, write
 
 ROWS_A_TASK = 2_000  # completions that one task verifies
@@ -191,7 +191,7 @@ def report(found: DataFrame, place: Sequence[str]) -> list[dict[str, Any]]:
         decided = row.rows - row.problems
         share = f"{row.correct / decided:.3f}" if decided else "-"
         table.add_row(row.source, row.verifier or "-", f"{decided:,}", f"{row.correct:,}", share, f"{row.problems:,}")
-    Console().print(table)
+    console.print(table)
     for row in rows:
         if row.problems:
             where = ", ".join(f"{name} {row.example[name]}" for name in place)

@@ -15,6 +15,8 @@ LONG = [
     "tests/test_wheel",
     "tests/trainers/test_sft",
     "tests/trainers/test_training_engines",
+    "tests/trainers/test_score",
+    "tests/trainers/test_sweep",
     "tests/pipelines/test_deduplicate",
     "tests/pipelines/test_judge",
     "tests/pipelines/test_personas",

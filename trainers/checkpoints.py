@@ -89,9 +89,9 @@ def last(root: Path) -> Path | None:
 def settle(part: Path, folder: Path) -> None:
     """Give a finished folder its name, all of it on the disk before: what has the name is complete, whatever happens."""
     for path in (*part.rglob("*"), part):
-        _sync(path)
+        sync(path)
     part.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def put(path: Path, text: str) -> None:
@@ -101,7 +101,8 @@ def put(path: Path, text: str) -> None:
     part.rename(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -121,7 +122,7 @@ def same_run(output: Path, about: dict[str, Any]) -> dict[str, Any]:
         put(path, json.dumps(about, indent=1, ensure_ascii=False))
         return about
     found = json.loads(path.read_text())
-    before, now = dict(_flat(found["fixed"])), dict(_flat(about["fixed"]))
+    before, now = dict(flat(found["fixed"])), dict(flat(about["fixed"]))
     changed = [
         f"{key} was {before.get(key)} and is {now.get(key)}"
         for key in {**before, **now}
@@ -134,9 +135,10 @@ def same_run(output: Path, about: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> Any:
+def flat(value: dict[str, Any], prefix: str = "") -> Any:
+    """(key.key, value) of all values of nested dictionaries."""
     for key, each in value.items():
         if isinstance(each, dict):
-            yield from _flat(each, f"{prefix}{key}.")
+            yield from flat(each, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", each

@@ -24,6 +24,7 @@ from pydantic import (
 from warehouse.errors import CaravanError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+BETAS = {"dpo": "0.1", "simpo": "2", "ipo": "0.1"}  # of the papers
 ROWS_OF = {1: "an example", 2: "a pair of examples"}
 Recompute = Literal["nothing", "cheap", "all"]
 Seed = Annotated[int, Field(ge=0, lt=1 << 24)]  # shares 64 bits with the step and the rank
@@ -44,7 +45,7 @@ class Model(Strict):
 
 
 class Rows(Strict):
-    """What is trained on. `held_out` rows, chosen by the seed, are kept apart to measure the loss on."""
+    """What is trained on. `held_out` rows, chosen by the seed, are kept apart to measure the loss on, with all that share their prompt."""
 
     template: str = "tulu"
     pad_token: str | None = None
@@ -175,6 +176,11 @@ class Recipe(Strict):
     log: Log = Log()
     hardware: Hardware | None = None
 
+    @property
+    def passes(self) -> int:
+        """Forward passes of a part: one, or one a side."""
+        return 1
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         room = self.sides * self.data.max_length
@@ -211,14 +217,23 @@ class Sft(Recipe):
     train: SftTrain = SftTrain()
 
 
-class RewardModel(Recipe):
-    """A model that gives a response one number."""
+class OfPairs(Recipe):
+    """What the stages over pairs have."""
 
     sides: ClassVar[int] = 2
-    stage: Literal["reward_model"]
     data: Pairs = Pairs()
-    train: RewardTrain = RewardTrain()
     engine: PairEngine = PairEngine()
+
+    @property
+    def passes(self) -> int:
+        return 2 if self.engine.forward == "separate" else 1
+
+
+class RewardModel(OfPairs):
+    """A model that gives a response one number."""
+
+    stage: Literal["reward_model"]
+    train: RewardTrain = RewardTrain()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -227,17 +242,21 @@ class RewardModel(Recipe):
         return self
 
 
-class Dpo(Recipe):
+class Dpo(OfPairs):
     """Preference tuning without a reward model: DPO and its relatives."""
 
-    sides: ClassVar[int] = 2
     stage: Literal["dpo"]
-    data: Pairs = Pairs()
     train: DpoTrain = DpoTrain()
     engine: DpoEngine = DpoEngine()
 
     @model_validator(mode="after")
     def _reference(self) -> Self:
+        if self.train.loss != "dpo_norm" and "beta" not in self.train.model_fields_set:
+            raise ValueError(
+                f"train.beta says nothing, and its default, {self.train.beta:g}, is dpo_norm's: say which β, such as {BETAS[self.train.loss]}"
+            )
+        if self.engine.reference == "live" and self.train.loss == "simpo":
+            raise ValueError("SimPO has no reference: leave out engine.reference")
         if self.engine.reference == "live" and self.engine.zero == 3:
             raise ValueError(
                 "a live reference is whole on every rank: with engine.zero = 3 use engine.reference = 'cached'"
@@ -247,6 +266,14 @@ class Dpo(Recipe):
         if self.train.smoothing and self.train.loss == "ipo":
             raise ValueError("train.smoothing is for the losses of a logistic, not for IPO's square")
         return self
+
+
+class Sweep(Strict):
+    """Runs of one recipe: its path from the file of the sweep, settings of all runs, and those of each by its name."""
+
+    recipe: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    runs: dict[str, dict[str, Any]]
 
 
 Kind = TypeVar("Kind", bound=Strict)

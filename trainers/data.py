@@ -34,8 +34,9 @@ from rich.table import Table
 from trainers.chat import Chat, Encoded
 from trainers.sources import SIDES, Data, Portion, Row, conversation, pair
 from warehouse.errors import CaravanError
+from warehouse.show import console
 
-FORMAT = 3  # of the files; a change makes new folders
+FORMAT = 4  # of the files; a change makes new folders
 LONG = ("truncate", "drop", "split")
 EXAMPLES_OF_PROBLEMS = 5  # that are printed; all are in a file beside the tokens
 UNREADABLE = "unreadable.txt"
@@ -43,6 +44,7 @@ SCHEMA = pa.schema(
     [
         ("position", pa.int64()),
         ("piece", pa.int32()),
+        ("prompt", pa.string()),
         ("prompt_id", pa.string()),
         ("completion_id", pa.string()),
         ("source", pa.string()),
@@ -53,7 +55,7 @@ SCHEMA = pa.schema(
         ("trained", pa.list_(pa.uint8())),
     ]
 )
-ORIGIN = [name for name in SCHEMA.names if name not in ("targets", "tokens", "trained")]
+ORIGIN = [name for name in SCHEMA.names if name not in ("prompt", "targets", "tokens", "trained")]
 # What is counted of each source, and how it is called in the report.
 COUNTS = {
     "rows": "rows",
@@ -244,12 +246,13 @@ def encode(rows: Iterator[Row], how: How) -> tuple[list[tuple[Row, Encoded]], di
     for row, origin, sides in readable:
         count = counts[origin["source"]]
         whole = [next(encoded) for _ in sides]
+        prompt = origin["prompt_id"] or _prompt(sides[0], how.pairs)
         count["control"] += any(side.control for side in whole)
         for piece, example in enumerate(_pieces(whole, how, count)):
             targets = int(example.trained[1:].sum())
             count.update(examples=1, tokens=len(example.tokens), targets=targets)
             of_side = {"completion_id": _text(row.get(f"{SIDES[piece]}_completion_id"))} if how.pairs else {}
-            found.append(({**origin, **of_side, "piece": piece, "targets": targets}, example))
+            found.append(({**origin, **of_side, "prompt": prompt, "piece": piece, "targets": targets}, example))
     return found, counts, problems
 
 
@@ -260,6 +263,14 @@ def _origin(row: Row) -> Row:
     for name in ("prompt_id", "completion_id", "file"):
         found[name] = _text(row.get(name))
     return {**found, "source": _text(source)}
+
+
+def _prompt(messages: list[dict[str, str]], whole: bool) -> str:
+    """A hash of the turns before the first of the assistant's, or before the last one."""
+    roles = [message["role"] for message in messages]
+    end = len(roles) - 1 if whole else roles.index("assistant") if "assistant" in roles else len(roles)
+    said = [[message["role"], message["content"]] for message in messages[:end]]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 
 def _text(value: Any) -> str | None:
@@ -334,6 +345,12 @@ class Examples:
         return names, np.concatenate(found)[self._order].astype(np.int64)
 
     @property
+    def prompts(self) -> npt.NDArray[np.int64]:
+        """The number of each example's prompt: rows of one prompt share it."""
+        found = pa.chunked_array([batch["prompt"] for batch in self._batches]).combine_chunks().dictionary_encode()
+        return found.indices.to_numpy()[self._order].astype(np.int64)
+
+    @property
     def largest(self) -> int:
         """The largest token id."""
         return max(int(tokens.max()) for tokens in self._tokens if len(tokens))
@@ -362,8 +379,8 @@ class Examples:
         table = Table("source", *(COUNTS[name] for name in shown))
         for source, numbers in counts.items():
             table.add_row(source, *(f"{numbers.get(name, 0):,}" for name in shown))
-        Console().print(f"tokens of {self.about['data']}, template {self.about['template']}: {self.folder}")
-        Console().print(table)
+        console.print(f"tokens of {self.about['data']}, template {self.about['template']}: {self.folder}")
+        console.print(table)
         for problem in self.about["problems"]:
             print(f"unreadable: {problem}", file=sys.stderr)
         if self.about["problems"]:

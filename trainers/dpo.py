@@ -18,7 +18,7 @@ from trainers.engines import Engine
 from trainers.loop import Numbers, Units
 from trainers.losses import Counts
 from trainers.pairs import Told, of_sides
-from trainers.preference import WITH_REFERENCE, Responses, losses, per_sequence, response_logprobs, rewards
+from trainers.preference import KINDS, Responses, losses, per_sequence, response_logprobs, rewards
 from trainers.stage import Stage, Started
 from warehouse.errors import run
 
@@ -35,7 +35,7 @@ EXAMPLES = """examples:
     python -m trainers.sweep recipes/sweeps/tulu3_preference.toml --data mixtures.preference@v1
 
 Log-probabilities of the reference are computed once, before the first step, and kept in train.reference_logprobs. Ctrl-C stops after the
-step with a checkpoint; the same command goes on. Page: docs/preference.md.
+step with a checkpoint; the same command goes on. Page: docs/tune.md.
 """
 DRIFT = ("drift_chosen", "drift_rejected")  # log π − log π_ref of a response
 MORE = ("logprob_chosen", "logprob_rejected", "tokens_chosen", "tokens_rejected")
@@ -95,7 +95,7 @@ def objective(started: Started) -> Preference:
     recipe = started.recipe
     assert isinstance(recipe, Dpo)
     found: Reference | None = None
-    if recipe.train.loss in WITH_REFERENCE:
+    if KINDS[recipe.train.loss].reference:
         live = recipe.engine.reference == "live"
         found = Live(recipe, started.ranks.device) if live else Cached(torch.from_numpy(reference.logprobs(started)))
     return Preference(recipe.train, started.units, found)

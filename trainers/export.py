@@ -55,7 +55,8 @@ def write(
         tokenizer.save_pretrained(part)
         (part / "README.md").write_text(card, encoding="utf-8")
         told = {"step": state.step, "tokens": state.tokens, "held_out": state.held_out}
-        (part / "caravan.json").write_text(json.dumps(told))
+        # What asks the model later has to ask it as it was trained: template, length, precision.
+        (part / "caravan.json").write_text(json.dumps({**told, "recipe": recipe.model_dump(mode="json")}))
         shutil.rmtree(folder, ignore_errors=True)
         settle(part, folder)
     ranks.wait()
@@ -114,8 +115,8 @@ tags: [caravan, {recipe.stage}]
 
 {chr(10).join(lines)}
 
-Every trained token can be traced: `select * from train.runs join {table} using (mixture)` at the snapshot above names the source,
-file, row and licence of each row.
+Every trained token can be traced: `select * from train.runs join {table} using (mixture)`, at the snapshot above, names the source,
+file, row and licence of each row of the mixture; {state.step:,} steps of {recipe.train.batch:,} rows were taken, in the order of the seed.
 
 ## Recipe
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from trainers import checkpoints
 from trainers.batches import Batch, packed, padded
 from trainers.checkpoints import State
-from trainers.config import PairEngine, Recipe
+from trainers.config import Recipe
 from trainers.data import Examples
 from trainers.engines import Engine
 from trainers.losses import Counts
@@ -68,11 +68,27 @@ class Units:
     def batches(self, units: Numbers) -> list[Batch]:
         """A part of these units on the device: a batch a side, or one of all sides; empty where this rank only keeps the others company."""
         found = [[self.examples[int(unit) * self.sides + side] for unit in units] for side in range(self.sides)]
-        engine = self.recipe.engine
-        if isinstance(engine, PairEngine) and engine.forward == "concatenated":
+        if self.recipe.passes == 1:
             found = [[example for side in found for example in side]]
-        made = [packed(side) if engine.packing or not side else padded(side, self.pad) for side in found]
+        packing = self.recipe.engine.packing
+        made = [packed(side) if packing or not side else padded(side, self.pad) for side in found]
         return [batch.to(self.device) for batch in made]
+
+    def apart(self, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Units of `count` rows to hold out, chosen by the seed, or a few more: none whose prompt, or another piece of whose row, is among
+        the units to train on, which come second. Raises CaravanError where that leaves none."""
+        if not count:
+            return np.arange(0), np.arange(len(self.rows))
+        prompts = self.examples.prompts[:: self.sides][np.flatnonzero(np.diff(self.rows, prepend=-1))]
+        order = shuffled(int(prompts.max()) + 1, self.recipe.seed, HELD_OUT)
+        sizes = np.bincount(prompts)[order].cumsum()
+        kept = order[: int(np.searchsorted(sizes, count)) + 1]
+        if len(kept) == len(order):
+            raise CaravanError(
+                f"All of the {len(prompts):,} rows would be held out: data.held_out is {count:,}. Hold out fewer."
+            )
+        apart = np.isin(prompts[self.rows], kept)
+        return np.flatnonzero(apart), np.flatnonzero(~apart)
 
     def plan(self, chosen: npt.NDArray[np.int64], batch: int, ranks: Ranks) -> Plan:
         """Steps over some of them."""
@@ -98,16 +114,7 @@ class Loop:
     output: Path
 
     def __post_init__(self) -> None:
-        # Rows, not examples: the pieces of a row that was split stay on one side.
-        rows = self.units.rows
-        order = shuffled(int(rows[-1]) + 1, self.recipe.seed, HELD_OUT)
-        count = self.recipe.data.held_out
-        if count and count >= len(order):
-            raise CaravanError(
-                f"All of the {len(order):,} rows would be held out: data.held_out is {count:,}. Hold out fewer."
-            )
-        apart = np.isin(rows, order[:count])
-        self.held_out, self.chosen = np.flatnonzero(apart), np.flatnonzero(~apart)
+        self.held_out, self.chosen = self.units.apart(self.recipe.data.held_out)
         how = self.recipe.train
         self.plan = self.units.plan(self.chosen, how.batch, self.ranks)
         self.steps = min(how.steps or math.inf, how.epochs * self.plan.steps_of_epoch)
@@ -118,6 +125,8 @@ class Loop:
         state = self.resume()
         with Show(self.recipe, self.run_name, self.output, self.ranks, int(self.steps), state) as show:
             began = time.monotonic() - state.seconds
+            if len(self.held_out) and state.step == 0:
+                show.held_out(0, self.measure())
             for step in self.plan.steps(self.recipe.train.epochs, state.cursor):
                 if state.step >= self.steps:
                     break
@@ -135,7 +144,8 @@ class Loop:
                 show.step(state, found, tokens, time.monotonic() - started, peak_bytes(self.ranks.device))
                 stop = bool(self.ranks.add([float(self.ranks.stopping)])[0])
                 if stop or state.step == self.steps or state.step % self.recipe.save.every == 0:
-                    if len(self.held_out):
+                    # Who stops a run gives it seconds.
+                    if len(self.held_out) and (not stop or state.step == self.steps):
                         measured = self.measure()
                         state = State(**{**vars(state), "held_out": measured["loss"]})
                         show.held_out(state.step, measured)

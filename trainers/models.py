@@ -2,11 +2,14 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 
 from inference.vllm_server import checkpoint_name
@@ -96,14 +99,17 @@ def decoder(model: Any) -> Any:
 def of(recipe: Recipe) -> Scorer:
     """The Scorer of the model that a recipe starts from."""
     engine = recipe.engine
-    model = load(recipe.model, recipe.seed, packing=engine.packing, recompute=engine.recompute)
+    # Of a pair, what is dropped on one side alone would be a difference between the sides.
+    how: dict[str, Any] = {"recompute": engine.recompute, "dropout": recipe.sides == 1}
+    model = load(recipe.model, recipe.seed, packing=engine.packing, **how)
     return Scorer(adapt(model, recipe.lora, recipe.seed) if recipe.lora else model)
 
 
 def rater(recipe: Recipe) -> Rater:
     """The Rater of the model that a recipe starts from."""
     engine = recipe.engine
-    return Rater(load(recipe.model, recipe.seed, packing=engine.packing, recompute=engine.recompute, scalar=True))
+    how: dict[str, Any] = {"recompute": engine.recompute, "dropout": False, "scalar": True}
+    return Rater(load(recipe.model, recipe.seed, packing=engine.packing, **how))
 
 
 @torch.no_grad()
@@ -115,17 +121,20 @@ def probe(scorer: Any, model: Any, packing: bool, device: torch.device) -> None:
     """
     whole = bare(model)
     tokens = (np.arange(1, PROBE + 1) * 7919 % whole.get_input_embeddings().num_embeddings).astype(np.uint32)
-    texts = [Encoded(tokens[:length], np.ones(length, np.uint8), 0) for length in (PROBE, PROBE // 2, PROBE // 3)]
+    texts = [Encoded(tokens[:length], np.ones(length, np.uint8), 0) for length in (PROBE, PROBE // 2)]
     batch = (batches.packed(texts) if packing else batches.padded(texts, 0)).to(device)
     scorer.eval()
     found = scorer(batch)
-    found = found[batch.mask] if found.shape == batch.mask.shape else found
+    scalar = found.shape != batch.mask.shape
+    # Two scores have no spread to speak of; those of all places have.
+    spread = whole.score(hidden_states(whole.base_model, batch)).std() if scalar else None
+    found = found if scalar else found[batch.mask]
     used = whole.config._attn_implementation
     whole.set_attn_implementation("eager")
     expected = torch.cat([_alone(model, text, found, device) for text in texts])
     whole.set_attn_implementation(used)
     scorer.train()
-    off = float((found - expected).abs().mean() / expected.std())
+    off = float((found - expected).abs().mean() / (expected.std() if spread is None else spread))
     if not off < CLOSE[torch.float64 if found.dtype == torch.float64 else whole.dtype]:
         raise CaravanError(
             f"What is computed of {'packed' if packing else 'padded'} sequences is not what {type(whole).__name__} itself gives "
@@ -151,14 +160,14 @@ def load(
     recompute: Recompute = "nothing",
     trained: bool = True,
     scalar: bool = False,
+    dropout: bool = True,
 ) -> Any:
     """A model on the CPU (under ZeRO-3 spread over ranks), in its precision. Raises CaravanError where it cannot be had or used.
 
-    `scalar`: with a head of one number in the place of the vocabulary's, and without dropout. A model that has none gets one drawn from
+    `scalar`: with a head of one number in the place of the vocabulary's. A model that has none gets one drawn from
     a normal distribution of standard deviation 1 / √(d + 1), d the width (Tülu 3, arXiv 2411.15124, on PPO against DPO).
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
-    from transformers.utils import logging
 
     how: dict[str, Any] = {"dtype": KINDS[model.precision]} | (
         {"attn_implementation": attention.NAME} if packing else {}
@@ -169,22 +178,21 @@ def load(
         _check(config.get_text_config(), packing)
         if scalar:
             config.num_labels = 1
+        if not dropout:
             for name in [name for name, value in vars(config).items() if "drop" in name and isinstance(value, float)]:
                 setattr(config, name, 0.0)
         torch.manual_seed(seed)
         if model.random:
             made, drawn = kind.from_config(config, **how), True
         else:
-            level = logging.get_verbosity()
-            if scalar:
-                logging.set_verbosity_error()  # that a causal model has no scalar head is no news
-            made, told = kind.from_pretrained(
-                model.path, config=config, revision=model.revision, output_loading_info=True, **how
-            )
-            logging.set_verbosity(level)
+            how |= {"config": config, "revision": model.revision, "output_loading_info": True}
+            with _quiet() if scalar else nullcontext():  # that a causal model has no scalar head is no news
+                made, told = kind.from_pretrained(model.path, **how)
             drawn = any(name.endswith("score.weight") for name in told["missing_keys"])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise CaravanError(f"The model {model.path} cannot be loaded: {str(error).splitlines()[0][:300]}") from error
+    if scalar and not hasattr(made, "score"):
+        raise CaravanError(f"{type(made).__name__}, which {model.path} becomes, has no scalar head called score.")
     if scalar and drawn:
         _draw(made.score.weight, seed)
     if not scalar and getattr(made.get_output_embeddings(), "bias", None) is not None:
@@ -192,6 +200,18 @@ def load(
     made.config.use_cache = False
     keep_less(made, recompute)
     return made.train(trained)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _draw(head: nn.Parameter, seed: int) -> None:
@@ -207,18 +227,29 @@ def _draw(head: nn.Parameter, seed: int) -> None:
             head.copy_(whole)
 
 
+def pinned(model: Model) -> Model:
+    """The same model, with the commit that its revision on the hub means now. Raises CaravanError where there is none."""
+    if Path(model.path).is_dir():
+        return model
+    try:
+        snapshot = snapshot_download(model.path, revision=model.revision, allow_patterns=["config.json"])
+    except (OSError, ValueError) as error:
+        raise CaravanError(
+            f"{model.path} is no folder, and as a model of the hub it cannot be had: {str(error).splitlines()[0][:300]}"
+        ) from error
+    return model.model_copy(update={"revision": Path(snapshot).name})
+
+
 def identity(model: Model, seed: int) -> str:
-    """A name that the weights of a model alone have: a hash of those of a folder, the commit of a hub's, or configuration and seed of random
-    ones."""
+    """A name that the weights of a pinned model alone have: a hash of those of a folder, the commit of a hub's, or configuration and seed
+    of random ones."""
     from transformers import AutoConfig
 
-    folder = Path(model.path)
     if model.random:
         config = AutoConfig.from_pretrained(model.path, revision=model.revision).to_json_string()
         return f"random/{hashlib.sha256(config.encode()).hexdigest()[:32]}/{seed}"
-    if folder.is_dir():
-        return checkpoint_name(folder)
-    return f"{model.path}@{AutoConfig.from_pretrained(model.path, revision=model.revision)._commit_hash}"
+    folder = Path(model.path)
+    return checkpoint_name(folder) if folder.is_dir() else f"{model.path}@{model.revision}"
 
 
 def check_tokens(model: Any, largest: int) -> None:

@@ -18,8 +18,8 @@ OF_SOURCE = ("pairs", "accuracy", "margin")
 
 
 def of_sides(values: Callable[[Batch, int], Tensor], batches: list[Batch], pairs: int) -> tuple[Tensor, Tensor]:
-    """What `values` gives (S, …) of the S sequences of a batch, for the better (pairs, …) and the worse (pairs, …) ones: of a batch a side,
-    or of one batch of both."""
+    """What `values` gives (S, …) of the S sequences of a batch, for the better (pairs, …) and the worse (pairs, …) ones: of two batches,
+    one a side, or of one with both."""
     whole = torch.cat([values(batch, 2 * pairs // len(batches)) for batch in batches])
     return whole[:pairs], whole[pairs:]
 

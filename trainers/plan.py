@@ -32,12 +32,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 
 from trainers.config import Hardware, Recompute, Sft, load
 from trainers.ops import CHUNK
 from warehouse.errors import CaravanError, run
+from warehouse.show import console
 
 EFFICIENCY = 0.4  # of the peak: Llama 3 reports 38 to 43 % on up to 16,384 H100 (arXiv 2407.21783, table 4)
 NETWORK = 0.7  # of the wires' rate, for large messages
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{each.hours * count * options.price:,.0f}",
             each.waits_for,
         )
-    Console().print(table)
+    console.print(table)
     if packed.total > gpu.memory:
         print(
             f"It does not fit: {packed.total / 1e9:.0f} GB of {gpu.memory / 1e9:.0f}. More GPUs, a higher engine.zero, engine.offload or engine.recompute."

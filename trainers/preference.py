@@ -21,9 +21,16 @@ from torch.nn.functional import logsigmoid
 
 from trainers.batches import Batch
 
-KINDS = ("dpo", "dpo_norm", "simpo", "ipo")
-BY_TOKEN = ("dpo_norm", "simpo", "ipo")
-WITH_REFERENCE = ("dpo", "dpo_norm", "ipo")
+
+@dataclass(frozen=True)
+class Kind:
+    """Whether a reward is one of a token, and whether it is held against a reference."""
+
+    by_token: bool
+    reference: bool
+
+
+KINDS = {"dpo": Kind(False, True), "dpo_norm": Kind(True, True), "simpo": Kind(True, False), "ipo": Kind(True, True)}
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,10 @@ class Responses:
 def rewards(kind: str, responses: Responses, beta: float) -> Tensor:
     """Implicit rewards (N,) of responses, by a kind of KINDS; differentiable in `logprob`."""
     found = responses.logprob
-    if kind in WITH_REFERENCE:
+    if KINDS[kind].reference:
         assert responses.reference is not None
         found = found - responses.reference
-    if kind in BY_TOKEN:
+    if KINDS[kind].by_token:
         found = found / responses.tokens
     return found if kind == "ipo" else beta * found
 

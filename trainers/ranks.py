@@ -120,6 +120,25 @@ def start(patience: float) -> Ranks:
     return ranks
 
 
+def together(patience: float, work: Callable[[Ranks], int]) -> int:
+    """Join the other ranks, do the work and leave when all are done. Raises CaravanError where another one is lost on the way."""
+    joined = start(patience)
+    try:
+        code = work(joined)
+        joined.wait()  # for the first one, which writes the records
+        return code
+    except RuntimeError as error:
+        # What NCCL and gloo say when another's process is gone.
+        if joined.count == 1 or "connection" not in str(error).lower():
+            raise
+        raise CaravanError(
+            f"Rank {joined.rank} of {joined.count} lost another one at step {joined.step} ({str(error).splitlines()[0][:200]}). Start the "
+            "same command again: it goes on from the last checkpoint."
+        ) from error
+    finally:
+        end(joined)
+
+
 def end(ranks: Ranks) -> None:
     """Leave the others; they have to be done as well, or they take this rank for lost."""
     ranks.ended.set()
@@ -136,7 +155,7 @@ def _stop_at_signals(ranks: Ranks) -> None:
         if ranks.stopping:
             raise KeyboardInterrupt
         ranks.stopping = True
-        print("\nstopping after this step, with a checkpoint; once more ends at once", flush=True)
+        print("\nstopping as soon as what is done is kept; once more ends at once", flush=True)
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, stop)

@@ -16,7 +16,7 @@ import torch
 
 import warehouse
 from inference.vllm_server import checkpoint_name
-from trainers import checkpoints
+from trainers import checkpoints, models
 from trainers.checkpoints import State
 from trainers.config import Recipe
 from trainers.data import Examples
@@ -30,14 +30,12 @@ PACKAGES = ("torch", "transformers", "tokenizers", "deepspeed", "peft", "numpy")
 
 def about(recipe: Recipe, data: Data, examples: Examples, ranks: int) -> dict[str, Any]:
     """What OUTPUT/run.json keeps: `fixed` is all that a run must be started with again to go on."""
-    folder = Path(recipe.model.path)
-    weights = checkpoint_name(folder) if not recipe.model.random and folder.is_dir() else None
     return {
         "fixed": {
             "recipe": recipe.model_dump(mode="json"),
             "data": data.identity,
             "tokens": examples.fingerprint,
-            "weights": weights,
+            "weights": models.identity(recipe.model, recipe.seed),
         },
         "data": data.name,
         "snapshot_id": data.table.snapshot_id if data.table else None,
@@ -65,8 +63,7 @@ def environment() -> dict[str, str]:
 
 def write(output: Path, told: dict[str, Any], data: Data, state: State, status: str, examples: int) -> None:
     """Bring the rows of a run up to date. Says so where there is no warehouse; raises what keeps one that is there from being written."""
-    place = settings()
-    if place.local and not Path(place.root).is_dir():
+    if not settings().there:
         if status != "running":
             print(f"There is no warehouse here, so the run is recorded in {output} alone.")
         return

@@ -30,7 +30,7 @@ EXAMPLES = """examples:
 
 The model is one of transformers' AutoModelForSequenceClassification with one label; its score is read at the last token of a
 conversation in the template. `python -m trainers.score OUTPUT/model` scores responses of the warehouse. Ctrl-C stops after the step with
-a checkpoint; the same command goes on. Page: docs/preference.md.
+a checkpoint; the same command goes on. Page: docs/tune.md.
 """
 
 

@@ -26,7 +26,7 @@ class Show:
             return
         self.path = output / "metrics.jsonl"
         kept = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in kept if line.endswith("}") and json.loads(line)["step"] <= start.step]
+        kept = [line for line in kept if line.endswith("}") and json.loads(line)["step"] <= start.step and start.step]
         put(self.path, "".join(line + "\n" for line in kept))
         self.terminal = sys.stderr.isatty()
         columns = (

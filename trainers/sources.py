@@ -24,6 +24,7 @@ import pyarrow.dataset as ds
 import warehouse
 from trainers.templates import ROLES
 from warehouse import contracts
+from warehouse.catalogue import Warehouse
 from warehouse.errors import CaravanError
 from warehouse.read import dataset
 from warehouse.refs import Resolved, resolve
@@ -34,6 +35,12 @@ LINES = (".jsonl", ".ndjson")
 PACKED = (".gz", ".zst", ".bz2", ".xz")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w.-]+)?")
 Row = dict[str, Any]
+SIDES = ("chosen", "rejected")
+COLUMNS = (
+    *("mixture", "position", "prompt_id", "completion_id", "source", "file", "row", "dataset", "messages", "prompt"),
+    *SIDES,
+    *(f"{side}_completion_id" for side in SIDES),
+)
 
 
 @dataclass(frozen=True)
@@ -145,21 +152,34 @@ def pinned(data: Sequence[str]) -> list[str]:
 def of_table(reference: str, mixture: str | None) -> Data:
     """Rows of one mixture of a table. Raises CaravanError where there are several and none is named, or no such one."""
     w = warehouse.open(create=False)
-    resolved = resolve(w, reference)
-    print("reads", resolved)
-    rows = dataset(w, resolved)
-    names = sorted(pc.unique(rows.to_table(columns=["mixture"])["mixture"]).to_pylist())
+    resolved = snapshot(w, reference)
+    chosen = mixture_of(w, resolved, mixture, "--set data.mixture=")
+    portions = tuple(portion for portion in _row_groups(dataset(w, resolved), ("mixture", chosen)))
+    return Data(f"{resolved} ({chosen})", f"{resolved}/{chosen}", portions, True, resolved, chosen)
+
+
+def snapshot(w: Warehouse, reference: str, table: str | None = None) -> Resolved:
+    """Resolve a reference and print it. Raises CaravanError where it is not there, or is not of the table that is wanted."""
+    if table and reference.partition("@")[0] != table:
+        raise CaravanError(f"{reference} is not {table}[@tag], which is what is read here.")
+    found = resolve(w, reference)
+    print("reads", found)
+    return found
+
+
+def mixture_of(w: Warehouse, resolved: Resolved, name: str | None, option: str) -> str:
+    """The mixture of that name, or the only one. Raises CaravanError where there are several and none is named (by `option`), or no such
+    one."""
+    names: list[str] = sorted(pc.unique(dataset(w, resolved).to_table(columns=["mixture"])["mixture"]).to_pylist())
     if not names:
         raise CaravanError(f"{resolved} holds no rows. `python -m warehouse log {resolved.table}` lists its snapshots.")
-    if mixture is None and len(names) > 1:
+    if name is None and len(names) > 1:
         raise CaravanError(
-            f"{resolved} holds {len(names)} mixtures: {', '.join(names)}. Say which one: --set data.mixture={names[0]}."
+            f"{resolved} holds {len(names)} mixtures: {', '.join(names)}. Say which one: {option}{names[0]}."
         )
-    if mixture is not None and mixture not in names:
-        raise CaravanError(f"{resolved} holds no mixture {mixture!r}. It holds: {', '.join(names)}.")
-    chosen = mixture or names[0]
-    portions = tuple(portion for portion in _row_groups(rows, ("mixture", chosen)))
-    return Data(f"{resolved} ({chosen})", f"{resolved}/{chosen}", portions, True, resolved, chosen)
+    if name is not None and name not in names:
+        raise CaravanError(f"{resolved} holds no mixture {name!r}. It holds: {', '.join(names)}.")
+    return name or names[0]
 
 
 def of_files(patterns: Sequence[str]) -> Data:
@@ -219,14 +239,6 @@ def _row_groups(rows: ds.Dataset, where: tuple[str, str] | None = None) -> Itera
                 stop = min(start + ROWS_A_PORTION, count)
                 yield Rows(group, os.path.basename(fragment.path), first, start, stop, where)
             first += count
-
-
-SIDES = ("chosen", "rejected")
-COLUMNS = (
-    *("mixture", "position", "prompt_id", "completion_id", "source", "file", "row", "dataset", "messages", "prompt"),
-    *SIDES,
-    *(f"{side}_completion_id" for side in SIDES),
-)
 
 
 def _row_group(fragment: ds.Fragment, of_table: bool) -> pa.Table:

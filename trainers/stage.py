@@ -24,9 +24,10 @@ from warehouse.errors import CaravanError
 
 @dataclass(frozen=True)
 class Started:
-    """A run whose engine holds the model that it starts from."""
+    """A run whose engine holds the model that it starts from, whose name is `weights`."""
 
     recipe: Recipe
+    weights: str
     engine: Engine
     units: Units
     data: Data
@@ -35,7 +36,8 @@ class Started:
 
 @dataclass(frozen=True)
 class Stage:
-    """`module` is the command's name, `about` and `examples` what its --help says, `table` the mixture's that `--data` names."""
+    """`module` is the command's name, `about` and `examples` what its --help says, `table` the one that `--data` names, `kind` its recipe,
+    `model` makes what is trained, and `objective` says what of. Both raise CaravanError."""
 
     module: str
     about: str
@@ -50,25 +52,12 @@ def main(stage: Stage, arguments: Sequence[str] | None = None) -> int:
     options = parser(stage).parse_args(arguments)
     recipe = load(options.recipe, stage.kind, options.set)
     output = Path(options.output or Path("runs") / Path(options.recipe).stem)
-    joined = ranks.start(recipe.engine.patience)
-    try:
-        code = train(stage, recipe, options.data, output, joined)
-        joined.wait()  # for the first one, which writes the records
-        return code
-    except RuntimeError as error:
-        # What NCCL and gloo say when another's process is gone.
-        if joined.count == 1 or "connection" not in str(error).lower():
-            raise
-        raise CaravanError(
-            f"Rank {joined.rank} of {joined.count} lost another one at step {joined.step} ({str(error).splitlines()[0][:200]}). Start the "
-            "same command again: it goes on from the last checkpoint."
-        ) from error
-    finally:
-        ranks.end(joined)
+    return ranks.together(recipe.engine.patience, lambda joined: train(stage, recipe, options.data, output, joined))
 
 
 def train(stage: Stage, recipe: Recipe, names: Sequence[str], output: Path, joined: Ranks) -> int:
     """Train, or go on, until the end of the recipe (returns 0) or until asked to stop (130)."""
+    recipe = recipe.model_copy(update={"model": joined.agree(lambda: models.pinned(recipe.model))})
     chat, tokenizer = chats.load(recipe.model.path, recipe.data.template, recipe.data.pad_token, recipe.model.revision)
     found = sources.find(joined.agree(lambda: sources.pinned(names)), recipe.data.mixture, output / "rows")
     how = data.How(chat, recipe.data.max_length, recipe.data.long, pairs=recipe.sides == 2)
@@ -83,7 +72,7 @@ def train(stage: Stage, recipe: Recipe, names: Sequence[str], output: Path, join
     engine = start(stage, recipe, joined)
     models.check_tokens(engine.model, max(examples.largest, chat.pad_id, chat.stop_id))
     units = Units(recipe, examples, chat.pad_id, joined.device)
-    objective = stage.objective(Started(recipe, engine, units, found, joined))
+    objective = stage.objective(Started(recipe, told["fixed"]["weights"], engine, units, found, joined))
     loop = Loop(told["run"], recipe, engine, units, objective, joined, output)
     print(
         f"{len(loop.chosen):,} {'pairs' if how.pairs else 'examples'}, {loop.steps:,} steps, {joined.count} ranks on {joined.device.type}; "

@@ -56,14 +56,17 @@ class Plugin(BasePlugin):
             if self.run == get_invocation_id():
                 return
             with told_by_dbt():
-                if self.tag:
-                    self._refuse_taken_tag()
+                tagged = self._tagged() if self.tag else []
                 self.tables = {each.table: each for each in self._resolve()}
                 lineage = " union all ".join(self._lineage(each) for each in self.tables.values())
             for resolved in self.tables.values():
                 _show(cursor, resolved)
             cursor.execute("create schema if not exists meta")
             cursor.execute(f"create or replace view meta.lineage as {lineage}")
+            # refuse_taken_tag of sql/macros knows what this run would publish.
+            cursor.execute(
+                f"create or replace view meta.tagged as select unnest([{', '.join(map(literal, tagged))}]::varchar[]) as name"
+            )
             self.run = get_invocation_id()
 
     def store(self, target_config: TargetConfig) -> None:
@@ -124,15 +127,11 @@ class Plugin(BasePlugin):
                 {literal(json.dumps(made.arguments if made else {}))}::json as arguments, [{inputs}]::varchar[] as inputs
         """
 
-    def _refuse_taken_tag(self) -> None:
+    def _tagged(self) -> list[str]:
+        """Published tables that have the tag of this run already."""
         refs.check_name("tag", self.tag)
-        for name in self.warehouse.tables():
-            loaded = self.warehouse.load(name)
-            if name.startswith("mixtures.") and loaded and self.tag in refs.tags_of(loaded):
-                raise CaravanError(
-                    f"{name} already has the tag {self.tag!r}, and a tag never moves. Nothing was built: choose another "
-                    f"name, --vars '{{tag: …}}', or read what is there as {name}@{self.tag}."
-                )
+        loaded = {name: self.warehouse.load(name) for name in self.warehouse.tables() if name.startswith("mixtures.")}
+        return [name for name, table in loaded.items() if table and self.tag in refs.tags_of(table)]
 
 
 @contextmanager

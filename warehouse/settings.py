@@ -21,6 +21,11 @@ class Settings:
     def local(self) -> bool:
         return "://" not in self.root
 
+    @property
+    def there(self) -> bool:
+        """Whether there may be a warehouse: a local one needs its folder."""
+        return not self.local or Path(self.root).is_dir()
+
 
 def settings(root: str | None = None) -> Settings:
     """The settings in force: `root` is the argument, else $CARAVAN_WAREHOUSE, else ./lake.

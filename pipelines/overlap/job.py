@@ -21,6 +21,7 @@ from warehouse import contracts
 from warehouse.commit import Job, commit, staged
 from warehouse.errors import CaravanError
 from warehouse.refs import Resolved, resolve
+from warehouse.show import console as stdout
 
 TABLE = "attr.contamination"
 EXAMPLES = 3  # of each training set and evaluation in the report
@@ -76,7 +77,7 @@ def decontaminate(args: argparse.Namespace, spark: SparkContext, reading: Callab
             scanned, files = _find(spark, args, read, output.evidence, output.staging)
             found = _report(args, read, scanned, files)
             _write_rows(spark, output, found, read.splits, scanned, files)
-        report.show(found, Console())
+        report.show(found, stdout)
         if output is not None:
             output.put("report.md", report.markdown(found))
             output.put("report.json", json.dumps(found.as_json(), indent=1, ensure_ascii=False))

@@ -73,3 +73,19 @@
         ) }}
     {%- endif -%}
 {% endmacro %}
+
+{# A tag never moves: a run that would publish a table under one that the table has ends before anything is built. #}
+{% macro refuse_taken_tag() %}
+    {%- if execute and flags.WHICH == 'build' -%}
+        {%- set tagged = run_query('select name from meta.tagged').columns[0].values() -%}
+        {%- for node in graph.nodes.values() if node.unique_id in selected_resources and node.config.materialized == 'warehouse' -%}
+            {%- set name = node.schema ~ '.' ~ node.alias -%}
+            {%- if name in tagged -%}
+                {{ exceptions.raise_compiler_error(
+                    name ~ " already has the tag '" ~ var('tag') ~ "', and a tag never moves. Nothing was built: choose another name, "
+                    ~ "--vars '{tag: …}', or read what is there as " ~ name ~ "@" ~ var('tag') ~ "."
+                ) }}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+{% endmacro %}

@@ -161,7 +161,7 @@ def other(tmp_path_factory, tokenizer) -> Path:
 def recipe(tiny, tmp_path_factory) -> Path:
     """A recipe for that model that ends in seconds."""
     path = tmp_path_factory.mktemp("recipe") / "quick.toml"
-    path.write_text(QUICK.format(stage="sft", model=tiny))
+    path.write_text(QUICK.format(stage="sft", model=tiny, epochs=1))
     return path
 
 
@@ -174,7 +174,7 @@ precision = "fp32"
 max_length = 256
 held_out = 10
 [train]
-epochs = 1
+epochs = {epochs}
 steps = 12
 batch = 8
 learning_rate = 1e-3
@@ -189,7 +189,7 @@ every = 4
 def pair_recipe(request, tiny, tmp_path_factory) -> Path:
     """The same for each stage over pairs."""
     path = tmp_path_factory.mktemp("recipe") / f"{request.param}.toml"
-    path.write_text(QUICK.format(stage=request.param, model=tiny))
+    path.write_text(QUICK.format(stage=request.param, model=tiny, epochs=3))
     return path
 
 

@@ -38,7 +38,7 @@ def test_the_loss_falls_and_the_model_is_there(whole, tokenizer):
     steps = [line for line in found if "loss" in line]
     assert [line["step"] for line in steps] == list(range(1, 13))
     held = [line["held_out_loss"] for line in found if "held_out_loss" in line]
-    assert len(held) == 3 and held[0] > held[1] > held[2]
+    assert len(held) == 4 and held[0] > held[1] > held[2] > held[3]
     assert sorted(path.name for path in (output / "checkpoints").iterdir()) == ["step-00000008", "step-00000012"]
     model = AutoModelForCausalLM.from_pretrained(output / "model")
     assert model.dtype == torch.bfloat16

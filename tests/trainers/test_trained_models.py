@@ -98,7 +98,7 @@ def test_what_one_sequence_sees_of_another_is_found(scorer):
     models.probe(scorer, scorer.model, True, CPU)
     scorer.model.set_attn_implementation("sdpa")  # which goes by positions
     scorer.register_forward_pre_hook(one_sequence)
-    with pytest.raises(CaravanError, match="two packed sequences are not those"):
+    with pytest.raises(CaravanError, match="of packed sequences is not what"):
         models.probe(scorer, scorer.model, True, CPU)
 
 
