@@ -34,10 +34,16 @@ EXAMPLES = """examples:
 Both mixtures are called --name: mixtures.sft gets the best responses, mixtures.preference each with a worse one. Page: docs/tune.md.
 """
 
+# Texts stay in their tables until the best are known: those of all samples would have to fit into memory. Two are one text where only white
+# space at their ends tells them apart.
+TEXT = "md5(trim({}, E' \\t\\r\\n'))"
+
 # Where the row of a prompt is gone, its licence is that of the whole row, which is no weaker.
-ROWS = """
+ROWS = f"""
 create temp table mixture_rows as
-select m.*, coalesce(p.licence, m.licence) as prompt_licence
+select
+    m.position, m.prompt_id, m.completion_id, m.source, m.model, m.licence,
+    coalesce(p.licence, m.licence) as prompt_licence, {TEXT.format("m.messages[-1].content")} as text
 from mixtures.sft as m
 left join raw.prompts as p using (source, file, row, branch, prompt_id)
 where m.mixture = $mixture and m.prompt_id in (select prompt_id from raw.completions where list_contains($samples, source))
@@ -70,27 +76,26 @@ having count(score) = (select count(distinct (judge, aspect)) from aspects)
 }
 CHOOSERS = {"pref.rewards": "model_id", "pref.judgments": "campaign"}
 
-# The original response, and samples that are whole, not blank and of another text, be it only white space that tells them apart.
-CANDIDATES = """
+# The original response, and samples that are whole, not blank, and of another text.
+CANDIDATES = f"""
 create temp table candidates as
 with responses as (
-    select position, completion_id, messages[-1].content as content, model, source, [licence] as terms, true as original
-    from mixture_rows
+    select position, completion_id, text, model, source, [licence] as terms, true as original from mixture_rows
     union all
-    select r.position, c.completion_id, c.content, c.model, c.source, [r.prompt_licence, c.licence], false
+    select r.position, c.completion_id, {TEXT.format("c.content")}, c.model, c.source, [r.prompt_licence, c.licence], false
     from mixture_rows as r
     inner join raw.completions as c using (prompt_id)
     where
         list_contains($samples, c.source)
         and c.finish_reason is distinct from 'length'
-        and regexp_matches(c.content, '[^\\s\\p{Z}\\p{C}]')
+        and regexp_matches(c.content, '[^\\s\\p{{Z}}\\p{{C}}]')
 )
 
 select responses.* exclude (terms), score, judge, list_distinct(responses.terms || coalesce(scores.terms, [])) as terms
 from responses
 left join scores using (completion_id)
 qualify row_number() over (
-    partition by position, trim(content, E' \\t\\r\\n') order by original desc, md5(concat_ws(chr(31), 'chosen', $seed, completion_id)), source
+    partition by position, text order by original desc, md5(concat_ws(chr(31), 'chosen', $seed, completion_id)), source
 ) = 1
 """
 
@@ -113,16 +118,26 @@ inner join best using (position)
 where c.score < best.score
 qualify row_number() over (partition by position order by md5(concat_ws(chr(31), 'rejected', $seed, c.completion_id))) = 1
 """
+TEXTS = """
+create temp table texts as
+select completion_id, any_value(content) as content
+from raw.completions
+where
+    list_contains($samples, source)
+    and completion_id in (select completion_id from best union all select completion_id from rejected)
+group by completion_id
+"""
 
 SFT = """
 select
     $name as mixture, row_number() over (order by r.position) - 1 as position, r.prompt_id, best.completion_id,
     r.source, r.revision, r.file, r.row, r.branch,
-    r.messages[:-2] || [{role: 'assistant', content: best.content}] as messages,
+    if(best.original, r.messages, r.messages[:-2] || [{role: 'assistant', content: texts.content}]) as messages,
     best.terms as licence, r.skill, r.language, best.model
 from best
-inner join mixture_rows as r using (position)
-order by position
+inner join mixtures.sft as r on r.mixture = $mixture and r.position = best.position
+left join texts on texts.completion_id = best.completion_id
+order by r.position
 """
 PREFERENCE = """
 select
@@ -131,14 +146,17 @@ select
     r.source, r.revision, r.file, r.row, r.branch,
     if(best.source = rejected.source, best.source, best.source || ', ' || rejected.source) as completion_source,
     r.messages[:-2] as messages,
-    best.content as chosen, rejected.content as rejected,
+    if(best.original, r.messages[-1].content, chosen.content) as chosen,
+    if(rejected.original, r.messages[-1].content, worse.content) as rejected,
     best.model as chosen_model, rejected.model as rejected_model,
     best.score as chosen_score, rejected.score as rejected_score,
     best.judge, list_distinct(best.terms || rejected.terms) as licence, r.skill, r.language
 from best
-inner join mixture_rows as r using (position)
-inner join rejected using (position)
-order by position
+inner join rejected on rejected.position = best.position
+inner join mixtures.sft as r on r.mixture = $mixture and r.position = best.position
+left join texts as chosen on chosen.completion_id = best.completion_id
+left join texts as worse on worse.completion_id = rejected.completion_id
+order by r.position
 """
 
 # The last row is of all sources.
@@ -164,7 +182,7 @@ from candidates
 
 
 def choose(rows: duckdb.DuckDBPyConnection, table: str, values: dict[str, Any]) -> None:
-    """Make the tables mixture_rows, scores, candidates, best and rejected of a connection over the warehouse.
+    """Make the tables mixture_rows, scores, candidates, best, rejected and texts of a connection over the warehouse.
 
     `table`: of CHOOSERS; `values`: mixture, samples, by, seed. Raises CaravanError where that has no scores, or no prompt has samples.
     """
@@ -177,7 +195,7 @@ def choose(rows: duckdb.DuckDBPyConnection, table: str, values: dict[str, Any]) 
         raise CaravanError(
             f"raw.completions has no responses of {', '.join(unknown)}. It has those of: {', '.join(known)}."
         )
-    for statement in (ROWS, SCORES[table], CANDIDATES, BEST, REJECTED):
+    for statement in (ROWS, SCORES[table], CANDIDATES, BEST, REJECTED, TEXTS):
         rows.execute(statement, {name: value for name, value in values.items() if f"${name}" in statement})
     if not rows.execute("select count(*) from mixture_rows").fetchall()[0][0]:
         raise CaravanError(
@@ -238,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seed": options.seed,
     }
     for target, query in (("mixtures.sft", SFT), ("mixtures.preference", PREFERENCE)):
-        found = licensed(rows.execute(query, {"name": options.name}).to_arrow_table())
+        found = licensed(rows.execute(query, {"name": options.name, "mixture": mixture}).to_arrow_table())
         job = Job("trainers.rejection_sample", told, inputs)
         made = commit_arrow(w, target, found, job, {"mixture": [options.name]})
         print(f"wrote {target}@{made}: {len(found):,} rows of {options.name}")
