@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers import chat as chats
-from trainers import checkpoints, data, engines, export, memory, models, ranks, records, sources
+from trainers import checkpoints, data, engines, export, models, ranks, records, sources
 from trainers.checkpoints import State
 from trainers.config import Recipe, load
 from trainers.engines import Engine
@@ -117,8 +117,6 @@ def best(loop: Loop) -> State:
 
 def start(stage: Stage, recipe: Recipe, joined: Ranks) -> Engine:
     """The engine of a recipe, with the model that it starts from. Raises CaravanError where that cannot be trained as it is asked."""
-    if joined.device.type == "cpu":
-        memory.give_back()
     engine: Engine
     if recipe.engine.kind == "deepspeed":
         from trainers.zero import DeepSpeed
