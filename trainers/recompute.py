@@ -1,9 +1,9 @@
 """Which results of a layer are kept for its backward pass, and which are computed a second time there: `engine.recompute`.
 
-    nothing    all are kept
-    cheap      products of matrices and attention are kept; norms, rotary embedding, activation function and element-wise products, which
-               are little work and much memory, are computed again (selective recomputation: Korthikanti et al. 2022, arXiv 2205.05198)
-    all        the input of each layer is kept, all else is computed again (Chen et al. 2016, arXiv 1604.06174)
+nothing    all are kept
+cheap      products of matrices and attention are kept; norms, rotary embedding, activation function and element-wise products, which
+           are little work and much memory, are computed again (selective recomputation: Korthikanti et al. 2022, arXiv 2205.05198)
+all        the input of each layer is kept, all else is computed again (Chen et al. 2016, arXiv 1604.06174)
 """
 
 from functools import partial

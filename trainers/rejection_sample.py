@@ -13,7 +13,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from rich.console import Console
 from rich.table import Table
 
 import warehouse
@@ -22,6 +21,7 @@ from warehouse.commit import Job, commit_arrow
 from warehouse.errors import CaravanError, run
 from warehouse.licences import combine
 from warehouse.read import views
+from warehouse.show import console
 
 EXAMPLES = """examples:
   samples are a campaign of pipelines.complete over the prompts of the mixture; a reward model scores them and the original responses:
@@ -228,7 +228,7 @@ def report(rows: duckdb.DuckDBPyConnection, table: str, by: str) -> None:
         counts, means = numbers[:4], numbers[4:]
         said = ["" if mean is None else f"{mean:.4f}" for mean in means]
         shown.add_row(source, *(f"{count:,}" for count in counts), *said)
-    Console().print(shown)
+    console.print(shown)
     if not rows.execute("select count(*) from best").fetchall()[0][0]:
         raise CaravanError(f"No prompt has scores of both its original response and a sample. {remedy} gives them.")
 

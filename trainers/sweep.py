@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from trainers.checkpoints import flat, put
@@ -25,6 +24,7 @@ from trainers.config import Sweep, load
 from trainers.loop import curve
 from trainers.sources import pinned
 from warehouse.errors import CaravanError, run
+from warehouse.show import console
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--shutdown-timeout", "600", "--nproc-per-node")
 HELD_OUT = ("loss", "accuracy", "margin")
@@ -64,7 +64,7 @@ def report(output: Path, said: dict[str, str]) -> None:
         values = [f"{last[f'held_out_{key}']:.4f}" if f"held_out_{key}" in last else "" for key in HELD_OUT]
         hours = sum(line.get("seconds", 0.0) for line in lines) / 3600
         table.add_row(name, state, *values, f"{max((line['step'] for line in lines), default=0):,}", f"{hours:.2f}")
-    Console().print(table)
+    console.print(table)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ comparison: prime-rl reports 26.0k tokens a second and 16.8 % at 8k, 25.5k and 2
 """
 
 import argparse
+import gc
 import json
 import tempfile
 import time
@@ -110,6 +111,7 @@ def _options() -> argparse.Namespace:
 
 def measure(length: int, compiled: bool, steps: int, peak: float) -> Row:
     """Medians over steps, after two that warm up."""
+    clear()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
         recipe = Sft.model_validate(
@@ -126,10 +128,14 @@ def measure(length: int, compiled: bool, steps: int, peak: float) -> Row:
     random = np.random.default_rng(0)
     seconds = [step(engine, [example(random, length) for _ in range(PARTS)], joined) for _ in range(2 + steps)][2:]
     speed = PARTS * length / median(seconds)
-    used = torch.cuda.max_memory_allocated()
-    del engine
+    share = speed * SHAPE.operations(length, "nothing") / peak
+    return Row(length, compiled, speed, share, torch.cuda.max_memory_allocated())
+
+
+def clear() -> None:
+    """Give back the memory of the model before, which its hooks refer to in circles."""
+    gc.collect()
     torch.cuda.empty_cache()
-    return Row(length, compiled, speed, speed * SHAPE.operations(length, "nothing") / peak, used)
 
 
 def example(random: np.random.Generator, length: int) -> Encoded:

@@ -137,7 +137,9 @@ def test_activations_are_those_of_the_model(tmp_path, recompute):
         model = models.load(Model(path=str(folder), random=True), 0, recompute=recompute).get_decoder()
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
             hidden = models.hidden_states(model, batches.packed([encoded]))
-        kept.append(sum(event.nbytes() for event in watched.profiler.kineto_results.events() if event.name() == "[memory]"))
+        kept.append(
+            sum(event.nbytes() for event in watched.profiler.kineto_results.events() if event.name() == "[memory]")
+        )
         del hidden
     once, twice = (dataclasses.replace(shape, layers=layers).activations(recompute) for layers in (1, 2))
     # On a CPU attention is kept a second time, as the next product takes it.
