@@ -146,6 +146,7 @@ class Work:
         """Take the scores of the portion, and commit what there is when it is time. Raises CaravanError on a score that is no number."""
         for text, score in zip(self.texts, scores, strict=True):
             if not np.isfinite(score):
+                self.commit()
                 raise CaravanError(
                     f"{self.folder} gives {text['completion_id']} of {text['source']} the score {score}: its weights, or "
                     f"{self.recipe.model.precision} for them, are not fit to score with."
