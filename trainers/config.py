@@ -205,6 +205,11 @@ class Recipe(Strict):
             raise ValueError(
                 "save.model = 'best' goes by the loss on held-out rows: set data.held_out and save.keep_best"
             )
+        if self.engine.recompute == "cheap" and self.engine.zero == 3:
+            raise ValueError(
+                "ZeRO-3 frees weights within a layer, which selective recomputation takes for a result of it: with engine.zero = 3 set "
+                "engine.recompute to 'nothing' or 'all'"
+            )
         if self.lora and self.engine.zero == 3:
             raise ValueError("adapters need whole weights on every rank: [lora] goes with engine.zero up to 2")
         return self

@@ -150,7 +150,7 @@ def test_a_killed_cache_goes_on(dpo, many, here, environment):
     assert first.stat().st_mtime_ns == before
     ran("dpo", dpo, many, here / "unbroken")
     logprobs = [[np.load(path) for path in sorted(cache.glob("reference/*/*.npy"))] for cache in (killed, whole)]
-    assert [len(part) for part in logprobs[0]][:-1] == [256, 256]
+    assert len(logprobs[0]) > 2 and {len(part) for part in logprobs[0][:-1]} == {256}
     assert all(np.array_equal(a, b) for a, b in zip(*logprobs, strict=True))
     assert told(here / "run") == told(here / "unbroken")
 
@@ -179,7 +179,7 @@ def test_one_reference_for_all_that_share_it(dpo, tiny, pairs_file, here, capsys
         return said, said.count("wrote train.reference_logprobs@"), lines[0]
 
     said, wrote, first = run()
-    assert wrote == 1 and not list((here / "cache/reference").iterdir())
+    assert wrote == 1 and not [path for path in (here / "cache/reference").iterdir() if path.is_dir()]
     for settings in (["train.loss=dpo", "train.beta=0.1"], ["seed=7", "train.epochs=2"], ["train.learning_rate=1e-4"]):
         said, wrote, _ = run(*settings)
         assert wrote == 0 and "are there: train.reference_logprobs" in said
@@ -267,7 +267,7 @@ def test_live_is_cached(dpo, pairs_file, here):
 
 def test_rows_that_are_no_pairs(dpo, pairs_file, here):
     """Each is named with its reason, and costs no other."""
-    good = json.loads(pairs_file.read_text().splitlines()[0])
+    good = json.loads(min(pairs_file.read_text().splitlines(), key=len))
     bad = [
         ({"prompt": "a", "chosen": "b"}, "there is no list of messages called rejected"),
         ({"chosen": "b", "rejected": "c"}, "chosen is no response"),
@@ -280,7 +280,7 @@ def test_rows_that_are_no_pairs(dpo, pairs_file, here):
     path = here / "mixed.jsonl"
     rows = [good, *(row for row, _ in bad), {"prompt": "Two and two?", "chosen": "Four.", "rejected": "Five."}] * 8
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ran("dpo", dpo, path, here / "run", "data.held_out=1")
+    ran("dpo", dpo, path, here / "run", "data.held_out=0")
     (listed,) = here.glob("cache/tokens/*/unreadable.txt")
     lines = listed.read_text().splitlines()
     assert len(lines) == 8 * len(bad)
@@ -298,6 +298,7 @@ def test_recipes_that_cannot_be(tiny, tmp_path):
         ("dpo", Dpo, "engine.tokens_per_part=300", "no room for a pair of examples"),
         ("dpo", Dpo, "train.margin=1", "is SimPO's"),
         ("dpo", Dpo, "train.loss=ipo", "say which β"),
+        ("dpo", Dpo, "engine={kind='deepspeed', zero=3, recompute='cheap'}", "ZeRO-3 frees weights"),
         ("dpo", Dpo, "data.long=split", "data.long"),
         ("reward_model", RewardModel, "lora.rank=4", "trained whole"),
     ):

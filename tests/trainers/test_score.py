@@ -29,7 +29,7 @@ def model(tiny, pairs_file, environment, tmp_path_factory) -> Path:
     """A reward model of three steps, as its stage exports it."""
     folder = tmp_path_factory.mktemp("rm")
     recipe = folder / "recipe.toml"
-    recipe.write_text(QUICK.format(stage="reward_model", model=tiny))
+    recipe.write_text(QUICK.format(stage="reward_model", model=tiny, epochs=1))
     finished(command(recipe, pairs_file, folder / "run", "train.steps=3", stage="reward_model"), environment)
     return folder / "run" / "model"
 

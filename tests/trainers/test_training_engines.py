@@ -29,7 +29,7 @@ EXACT = {
     "exact-zero1": zero(1),
     "exact-zero2": zero(2),
     "exact-zero3": zero(3),
-    "exact-zero3-cheap": zero(3, "engine.recompute=cheap"),
+    "exact-zero2-cheap": zero(2, "engine.recompute=cheap"),
     "exact-zero3-all": zero(3, "engine.recompute=all"),
     "exact-other-torch": ["model.path={other}"],
     "exact-other-zero2": zero(2, "model.path={other}"),
