@@ -97,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not ((output / name / "model").is_dir() and ended.exists() and ended.read_text() == text):
             print(f"run {i} of {len(todo)}: {name}", flush=True)
             processes.append(subprocess.Popen(command, start_new_session=True))  # or Ctrl-C would reach it twice
-            for number in stop:  # that came just before
-                processes[-1].send_signal(number)
+            for late in stop:  # that came just before
+                processes[-1].send_signal(late)
             code = processes[-1].wait()
         if code == 0:
             put(ended, text)
