@@ -176,7 +176,7 @@ def test_one_reference_for_all_that_share_it(dpo, tiny, pairs_file, here, capsys
     def run(*settings, file=pairs_file):
         lines = ran("dpo", dpo, file, here / f"run{next(count)}", f"model.path={model}", *settings)
         said = capsys.readouterr().out
-        return said, said.count("wrote train.reference_logprobs@"), lines[0]
+        return said, said.count("wrote train.reference_logprobs@"), next(line for line in lines if "loss" in line)
 
     said, wrote, first = run()
     assert wrote == 1 and not [path for path in (here / "cache/reference").iterdir() if path.is_dir()]
